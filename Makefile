@@ -1,0 +1,42 @@
+# Thin: the work is in tools/. `make test PYTHON=/path/to/python` uses an
+# environment of your own instead of .venv.
+.DELETE_ON_ERROR:
+.PHONY: help env demo test test-fast lint format clean
+
+VENV := .venv
+ifdef PYTHON
+ENV :=
+else
+PYTHON := $(VENV)/bin/python
+ENV := env
+endif
+
+help:
+	@echo 'make demo       train RPN and KL-RPN on real images, compare, draw'
+	@echo 'make test       run every test; test-fast: those of seconds'
+	@echo 'make lint       check style, names and docstrings; format: mend'
+	@echo 'make env        build .venv, which the others do by themselves'
+
+env:
+	@./tools/setup_env.sh $(VENV)
+
+demo: $(ENV)
+	$(PYTHON) tools/demo.py
+
+test: $(ENV)
+	$(PYTHON) -m pytest
+
+test-fast: $(ENV)
+	$(PYTHON) -m pytest -m 'not slow'
+
+lint: $(ENV)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m codespell_lib
+
+format: $(ENV)
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info mmdet_klrpn/.mim

@@ -1,0 +1,5 @@
+"""Evaluation."""
+
+from .metrics import ProposalMetric
+
+__all__ = ['ProposalMetric']

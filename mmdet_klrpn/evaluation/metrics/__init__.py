@@ -1,0 +1,5 @@
+"""Metrics."""
+
+from .proposal_metric import ProposalMetric
+
+__all__ = ['ProposalMetric']

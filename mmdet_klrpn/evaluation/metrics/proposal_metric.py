@@ -1,0 +1,126 @@
+"""Average recall of proposals at any number of them."""
+
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+
+@METRICS.register_module()
+class ProposalMetric(CocoMetric):
+    """AR@n over IoU 0.5 to 0.95, with labels that say the true n.
+
+    ``CocoMetric(metric='proposal')`` prints its columns under fixed names,
+    'AR@100' for the smallest number whatever that is, and sizes as of 1000.
+
+    Args:
+        ann_file (str): Path of the COCO annotation file.
+        proposal_nums (Sequence[int]): The n of AR@n. Recall by object size is
+            given at the largest. Defaults to (10, 30, 100).
+        **kwargs: Those of :class:`CocoMetric`, but for ``metric``.
+
+    Raises:
+        ValueError: If ``ann_file`` is missing, or ``proposal_nums`` is empty
+            or holds a number below 1.
+    """
+
+    default_prefix: Optional[str] = 'proposal'
+
+    def __init__(
+        self,
+        ann_file: Optional[str] = None,
+        proposal_nums: Sequence[int] = (10, 30, 100),
+        metric: str = 'proposal',
+        **kwargs,
+    ) -> None:
+        if ann_file is None:
+            raise ValueError('ann_file must be the path of a COCO file')
+        if not proposal_nums or min(proposal_nums) < 1:
+            raise ValueError(
+                f'proposal_nums must be numbers >= 1, but got {proposal_nums}'
+            )
+        super().__init__(
+            ann_file=ann_file,
+            # A parent config's metric='bbox' has no meaning for proposals.
+            metric='proposal',
+            proposal_nums=sorted(proposal_nums),
+            **kwargs,
+        )
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Compute the recalls of all images.
+
+        Args:
+            results (list[tuple]): A ground truth and a prediction per image,
+                as collected by ``process``.
+
+        Returns:
+            dict[str, float]: ``AR@n`` for each n, and ``AR_s@n``, ``AR_m@n``,
+            ``AR_l@n`` for the largest, each in [0, 1]; -1 where there is no
+            object to recall.
+        """
+        predictions = [prediction for _, prediction in results]
+        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
+        coco_eval.params.iouType = 'bbox'
+        coco_eval.params.useCats = 0
+        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
+        coco_eval.params.maxDets = self.proposal_nums
+        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
+        coco_eval.evaluate()
+        coco_eval.accumulate()
+
+        # (IoU thresholds, 1 category, areas, proposal numbers)
+        recall = coco_eval.eval['recall'][:, 0]
+        areas = coco_eval.params.areaRngLbl
+        metrics = {
+            f'AR@{n}': _mean_of_valid(recall[:, areas.index('all'), i])
+            for i, n in enumerate(self.proposal_nums)
+        }
+        for area in ('small', 'medium', 'large'):
+            metrics[f'AR_{area[0]}@{self.proposal_nums[-1]}'] = _mean_of_valid(
+                recall[:, areas.index(area), -1]
+            )
+        text = ', '.join(
+            f'{name} {value:.3f}' for name, value in metrics.items()
+        )
+        MMLogger.get_current_instance().info(f'Proposals: {text}')
+        return metrics
+
+    def _detections(self, predictions: List[dict]) -> COCO:
+        """Pack proposals, all of one category, into pycocotools' form."""
+        category = self._coco_api.get_cat_ids()[0]
+        annotations = []
+        for prediction in predictions:
+            boxes = np.array(prediction['bboxes'], dtype=float)
+            boxes[:, 2:] -= boxes[:, :2]
+            for box, score in zip(boxes, prediction['scores']):
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,  # 0 would mean 'unmatched'
+                        image_id=prediction['img_id'],
+                        category_id=category,
+                        bbox=box.tolist(),
+                        area=box[2] * box[3],
+                        score=float(score),
+                        iscrowd=0,
+                    )
+                )
+        # Not loadRes, which fails where there is no proposal at all.
+        detections = COCO()
+        detections.dataset = dict(
+            images=self._coco_api.dataset['images'],
+            categories=self._coco_api.dataset['categories'],
+            annotations=annotations,
+        )
+        detections.createIndex()
+        return detections
+
+
+def _mean_of_valid(recall: np.ndarray) -> float:
+    """Mean over IoU thresholds; pycocotools marks 'no object' by -1."""
+    valid = recall[recall > -1]
+    return float(valid.mean()) if valid.size else -1.0

@@ -1,0 +1,143 @@
+"""KL divergence between a target and a predicted Gaussian over box offsets."""
+
+from typing import Optional, Union
+
+import torch
+from mmdet.models.losses.utils import weight_reduce_loss
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+
+def _at_least_float32(value: Union[Tensor, float], like: Tensor) -> Tensor:
+    """Lift half precision to float32: exp(-log_var) overflows in float16."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return torch.as_tensor(value, dtype=dtype, device=like.device)
+
+
+def gaussian_kl_div(
+    mean: Tensor,
+    log_var: Tensor,
+    target_mean: Union[Tensor, float],
+    target_std: Union[Tensor, float],
+) -> Tensor:
+    r"""Elementwise KL(target || prediction) of two Gaussians.
+
+    With the prediction :math:`N(\mu, \sigma^2)` and the target
+    :math:`N(t, s^2)` it is
+
+    .. math:: \frac12 \left[ \log\frac{\sigma^2}{s^2}
+              + \frac{s^2 + (t - \mu)^2}{\sigma^2} - 1 \right] \ge 0.
+
+    A target of ``target_std`` 0 is a Dirac delta (Seo et al., ICIP 2020). Its
+    entropy is an infinite constant and is dropped, which leaves
+    :math:`\frac12 [(t - \mu)^2 / \sigma^2 + \log\sigma^2]`: the negative
+    log-likelihood up to a constant, legitimately negative and unbounded below
+    in ``log_var``, which therefore needs a floor.
+
+    The divergence in the other direction, KL(prediction || target), is the
+    same function with the two Gaussians exchanged.
+
+    Args:
+        mean (Tensor): Predicted means, any shape, in encoded offsets.
+        log_var (Tensor): Predicted log-variances, log of encoded offsets
+            squared. Values in [-30, 30] give a finite value and gradient.
+        target_mean (Tensor | float): Target means, in encoded offsets.
+        target_std (Tensor | float): Target standard deviations >= 0, in
+            encoded offsets. 0 is the Dirac.
+
+    Returns:
+        Tensor: Divergence in nats, of the four arguments' broadcast shape;
+        float32, or float64 if ``mean`` or ``log_var`` is. Half precision
+        is computed in float32, inside autocast too.
+
+    Raises:
+        ValueError: If ``target_std`` is a negative number.
+    """
+    if not isinstance(target_std, Tensor) and target_std < 0:
+        raise ValueError(
+            f'target_std must be >= 0 (0 is the Dirac), but got {target_std}'
+        )
+    like = torch.empty(
+        0,
+        dtype=torch.promote_types(mean.dtype, log_var.dtype),
+        device=mean.device,
+    )
+    mean = _at_least_float32(mean, like)
+    log_var = _at_least_float32(log_var, like)
+    target_mean = _at_least_float32(target_mean, like)
+    target_var = _at_least_float32(target_std, like).square()
+
+    second_moment = target_var + (target_mean - mean).square()
+    cross_entropy = log_var + second_moment * torch.exp(-log_var)
+    # The inner where keeps log(0), whose gradient is nan, out of the graph.
+    is_dirac = target_var == 0
+    entropy = torch.where(is_dirac, 1.0, target_var).log() + 1
+    return 0.5 * (cross_entropy - torch.where(is_dirac, 0.0, entropy))
+
+
+@MODELS.register_module()
+class KLDivLoss(nn.Module):
+    """KL divergence between target and predicted Gaussians as a loss.
+
+    Args:
+        reduction (str): 'none', 'mean' or 'sum'. Defaults to 'mean'.
+        loss_weight (float): Factor on the loss. Defaults to 1.0.
+
+    Raises:
+        ValueError: If ``reduction`` is none of the three.
+    """
+
+    def __init__(
+        self, reduction: str = 'mean', loss_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.reduction = self._checked(reduction)
+        self.loss_weight = loss_weight
+
+    @staticmethod
+    def _checked(reduction: str) -> str:
+        if reduction not in ('none', 'mean', 'sum'):
+            raise ValueError(
+                "reduction must be 'none', 'mean' or 'sum', "
+                f'but got {reduction!r}'
+            )
+        return reduction
+
+    def forward(
+        self,
+        mean: Tensor,
+        log_var: Tensor,
+        target_mean: Union[Tensor, float],
+        target_std: Union[Tensor, float],
+        weight: Optional[Tensor] = None,
+        avg_factor: Optional[Union[Tensor, float]] = None,
+        reduction_override: Optional[str] = None,
+    ) -> Tensor:
+        """Weigh and reduce :func:`gaussian_kl_div`.
+
+        Args:
+            mean (Tensor): See :func:`gaussian_kl_div`, like the next three.
+            log_var (Tensor): Predicted log-variances.
+            target_mean (Tensor | float): Target means.
+            target_std (Tensor | float): Target standard deviations.
+            weight (Tensor, optional): Factor on each element, broadcast to
+                the divergence's shape.
+            avg_factor (Tensor | float, optional): Divides the sum in place of
+                the number of elements; only with reduction 'mean'.
+            reduction_override (str, optional): Replaces ``reduction``.
+
+        Returns:
+            Tensor: The loss, a scalar unless the reduction is 'none'. The
+            mean over no element is 0, with a gradient of 0.
+
+        Raises:
+            ValueError: If ``reduction_override`` is no reduction, or
+                ``avg_factor`` comes with reduction 'sum'.
+        """
+        reduction = self._checked(reduction_override or self.reduction)
+        loss = gaussian_kl_div(mean, log_var, target_mean, target_std)
+        if loss.numel() == 0 and reduction == 'mean':
+            return loss.sum()  # mean() of nothing would be nan
+        return self.loss_weight * weight_reduce_loss(
+            loss, weight, reduction, avg_factor
+        )

@@ -1,0 +1,6 @@
+"""Utilities of the tools."""
+
+from .mmdet_tools import run_mmdet_tool
+from .pypi_files import fetch_from_wheel
+
+__all__ = ['fetch_from_wheel', 'run_mmdet_tool']

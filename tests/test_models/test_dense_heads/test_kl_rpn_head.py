@@ -1,0 +1,445 @@
+"""KLRPNHead against mmdet's RPNHead and naive references."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch.distributions import Normal, kl_divergence
+
+from mmdet_klrpn.models import KLRPNHead
+
+STRIDES = (8, 16)
+SHAPE = (64, 96)
+TRAIN_CFG = ConfigDict(
+    assigner=dict(
+        type='MaxIoUAssigner',
+        pos_iou_thr=0.7,
+        neg_iou_thr=0.3,
+        min_pos_iou=0.3,
+        match_low_quality=True,
+        ignore_iof_thr=0.5,
+    ),
+    # More than there are anchors: the sampler takes all and rolls no dice.
+    sampler=dict(
+        type='RandomSampler',
+        num=10_000,
+        pos_fraction=0.5,
+        neg_pos_ub=-1,
+        add_gt_as_proposals=False,
+    ),
+    allowed_border=-1,
+    pos_weight=-1,
+)
+TEST_CFG = ConfigDict(
+    nms_pre=60,
+    max_per_img=30,
+    nms=dict(type='nms', iou_threshold=0.7),
+    min_bbox_size=0,
+)
+
+
+def build_head(cls=KLRPNHead, train_cfg=TRAIN_CFG, **kwargs):
+    torch.manual_seed(0)
+    head = cls(
+        in_channels=8,
+        feat_channels=8,
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            scales=[3],
+            ratios=[0.5, 1.0, 2.0],
+            strides=STRIDES,
+        ),
+        loss_bbox=dict(type='L1Loss'),
+        train_cfg=train_cfg,
+        test_cfg=TEST_CFG,
+        **kwargs,
+    )
+    # Far from the initial weights, where every anchor is alike.
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return head
+
+
+def features(images=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randn(
+            (images, 8, SHAPE[0] // s, SHAPE[1] // s), generator=generator
+        )
+        for s in STRIDES
+    )
+
+
+def metas(images=1):
+    return [
+        dict(img_shape=SHAPE, pad_shape=SHAPE, scale_factor=(2.0, 4.0))
+        for _ in range(images)
+    ]
+
+
+def instances(*boxes):
+    return InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.zeros(len(boxes), dtype=torch.long),
+    )
+
+
+ONE = instances([10, 10, 40, 35])
+TWO = instances([10, 10, 40, 35], [50, 20, 90, 60])
+
+
+def assert_gradients_reach_all(head, losses):
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize('num_stds', [1, 4])
+def test_forward_shapes(num_stds):
+    log_vars, means = build_head(num_stds=num_stds)(features(2))
+    for level, stride in enumerate(STRIDES):
+        size = (SHAPE[0] // stride, SHAPE[1] // stride)
+        assert log_vars[level].shape == (2, 3 * num_stds, *size)
+        assert means[level].shape == (2, 12, *size)
+
+
+def test_log_variances_are_float32_in_autocast():
+    head = build_head()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        outs = head(features())
+        losses = head.loss_by_feat(*outs, [TWO], metas())
+    assert all(log_var.dtype == torch.float32 for log_var in outs[0])
+    assert losses['loss_rpn_pos'].dtype == torch.float32
+    proposals = head.predict_by_feat(*outs, batch_img_metas=metas())[0]
+    for field in ('scores', 'bboxes', 'bbox_stds'):
+        assert proposals[field].dtype == torch.float32, field
+
+
+def naive_losses(head, log_vars, means, ground_truths):
+    """Both losses anchor by anchor, with torch's own divergences."""
+    total_pos = total_neg = count = 0
+    sizes = [log_var.shape[-2:] for log_var in log_vars]
+    priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
+    for image, gt in enumerate(ground_truths):
+        assigned = head.assigner.assign(InstanceData(priors=priors), gt)
+        index = 0
+        for log_var, mean in zip(log_vars, means):
+            for y in range(log_var.shape[2]):
+                for x in range(log_var.shape[3]):
+                    for anchor in range(3):
+                        s = head.num_stds
+                        v = log_var[image, anchor * s : (anchor + 1) * s, y, x]
+                        m = mean[image, anchor * 4 : anchor * 4 + 4, y, x]
+                        prediction = Normal(m, (v / 2).exp().expand(4))
+                        number = int(assigned.gt_inds[index])
+                        if number > 0:
+                            t = head.bbox_coder.encode(
+                                priors[index : index + 1],
+                                gt.bboxes[number - 1 : number],
+                            )[0]
+                            target = Normal(t, head.pos_std)
+                            total_pos += kl_divergence(
+                                target, prediction
+                            ).sum()
+                        elif number == 0:
+                            pair = [Normal(m, head.neg_std), prediction]
+                            if head.neg_divergence == 'reverse':
+                                pair.reverse()
+                            total_neg += kl_divergence(*pair).sum()
+                        count += number >= 0
+                        index += 1
+    return total_pos / count, total_neg / count
+
+
+@pytest.mark.parametrize('num_stds', [1, 4])
+@pytest.mark.parametrize('neg_divergence', ['forward', 'reverse'])
+@pytest.mark.parametrize('variance_map', ['bounded', 'free'])
+def test_loss_equals_naive_reference(num_stds, neg_divergence, variance_map):
+    head = build_head(
+        num_stds=num_stds,
+        neg_divergence=neg_divergence,
+        variance_map=variance_map,
+        pos_std=0.1,
+        neg_std=0.6,
+        min_std=0.05,
+    )
+    log_vars, means = head(features(2))
+    losses = head.loss_by_feat(log_vars, means, [ONE, TWO], metas(2))
+    with torch.no_grad():
+        pos, neg = naive_losses(head, log_vars, means, [ONE, TWO])
+    torch.testing.assert_close(losses['loss_rpn_pos'], pos)
+    torch.testing.assert_close(losses['loss_rpn_neg'], neg)
+    assert losses['rpn_num_pos'] > 0
+    assert 0.05 < losses['rpn_pos_std'] < 1
+    assert_gradients_reach_all(head, losses)
+
+
+def test_dirac_loss_is_that_of_a_narrow_target_up_to_its_entropy():
+    dirac, narrow = build_head(), build_head(pos_std=1e-4)
+    outs = dirac(features())
+    losses = dirac.loss_by_feat(*outs, [TWO], metas())
+    limit = narrow.loss_by_feat(*outs, [TWO], metas())
+    sampled = sum(f[0, 0].numel() * 3 for f in features())
+    labels = dirac.assigner.assign(
+        InstanceData(
+            priors=torch.cat(
+                dirac.prior_generator.grid_priors(
+                    [f.shape[-2:] for f in features()], device='cpu'
+                )
+            )
+        ),
+        TWO,
+    ).gt_inds
+    sampled -= int((labels < 0).sum())
+    positives = losses['rpn_num_pos'].item()
+    entropy = torch.log(torch.tensor(1e-4)) + 0.5
+    torch.testing.assert_close(
+        losses['loss_rpn_pos'],
+        limit['loss_rpn_pos'] + 4 * positives / sampled * entropy,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_negatives_do_not_move_the_mean():
+    head = build_head()
+    losses = head.loss_by_feat(*head(features()), [instances()], metas())
+    assert losses['loss_rpn_pos'] == 0
+    assert losses['loss_rpn_neg'] > 0
+    assert_gradients_reach_all(head, losses)
+    assert (head.rpn_reg.weight.grad == 0).all()
+    assert (head.rpn_cls.weight.grad != 0).any()
+
+
+def test_minimum_of_the_expected_loss_is_the_second_moment():
+    """sigma*^2 = P e^2 + (1 - P) neg_std^2, for forward negatives."""
+    head = build_head(num_stds=1, neg_divergence='forward')
+    share, error = 0.25, 0.2
+    log_var = torch.tensor([[-2.0]], requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_var], max_iter=50)
+
+    def closure():
+        optimizer.zero_grad()
+        target = torch.full((1, 4), error)
+        pos = head.loss_kl(
+            torch.zeros(1, 4), log_var, target, 0.0, avg_factor=1
+        )
+        neg = head._loss_neg(torch.zeros(1, 4), log_var, torch.ones(()))
+        loss = share * pos + (1 - share) * neg
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    expected = share * error**2 + (1 - share) * head.neg_std**2
+    assert log_var.exp().item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_anchors_in_ignored_regions_are_not_sampled():
+    head = build_head()
+    log_vars, means = head(features())
+    # Absurd in the right half of the image, which is ignored.
+    for log_var in log_vars:
+        log_var.data[..., log_var.shape[-1] // 2 :] = 50.0
+    right = InstanceData(bboxes=torch.tensor([[40.0, -99.0, 999.0, 999.0]]))
+    args = ([ONE], metas())
+    sampled = head.loss_by_feat(log_vars, means, *args)
+    assert sampled['loss_rpn_neg'] > 1e6
+    losses = head.loss_by_feat(log_vars, means, *args, [right])
+    assert losses['loss_rpn_neg'] < 10
+    assert losses['rpn_num_pos'] > 0
+
+
+def test_nothing_sampled_at_all():
+    head = build_head()
+    everywhere = InstanceData(
+        bboxes=torch.tensor([[-500.0, -500.0, 500.0, 500.0]])
+    )
+    losses = head.loss_by_feat(*head(features()), [ONE], metas(), [everywhere])
+    assert losses['loss_rpn_pos'] == 0
+    assert losses['loss_rpn_neg'] == 0
+    assert losses['rpn_neg_std'] == 0
+    assert_gradients_reach_all(head, losses)
+
+
+def test_no_anchor_inside_the_image_is_an_error():
+    train_cfg = copy.deepcopy(TRAIN_CFG)
+    train_cfg.allowed_border = 0
+    head = build_head(train_cfg=train_cfg)
+    tiny = [dict(img_shape=(8, 8), pad_shape=(8, 8))]
+    with pytest.raises(ValueError, match='no valid anchor inside the image'):
+        head.loss_by_feat(*head(features()), [ONE], tiny)
+
+
+def test_labels_of_objects_are_irrelevant():
+    head = build_head()
+    outs = head(features())
+    other = instances([10, 10, 40, 35])
+    other.labels += 1
+    torch.testing.assert_close(
+        head.loss_by_feat(*outs, [other], metas()),
+        head.loss_by_feat(*outs, [ONE], metas()),
+    )
+
+
+def test_pos_weight_scales_the_positives():
+    train_cfg = copy.deepcopy(TRAIN_CFG)
+    train_cfg.pos_weight = 3.0
+    head, weighted = build_head(), build_head(train_cfg=train_cfg)
+    outs = head(features())
+    losses = head.loss_by_feat(*outs, [TWO], metas())
+    scaled = weighted.loss_by_feat(*outs, [TWO], metas())
+    torch.testing.assert_close(
+        scaled['loss_rpn_pos'], 3 * losses['loss_rpn_pos']
+    )
+    torch.testing.assert_close(scaled['loss_rpn_neg'], losses['loss_rpn_neg'])
+
+
+@pytest.mark.parametrize('num_stds', [1, 4])
+@pytest.mark.parametrize('variance_map', ['bounded', 'free'])
+def test_weights_of_an_rpn_head_give_its_proposals(num_stds, variance_map):
+    rpn = build_head(RPNHead)
+    head = build_head(num_stds=num_stds, variance_map=variance_map)
+    head.load_state_dict(rpn.state_dict())
+    expected = rpn.predict_by_feat(*rpn(features()), batch_img_metas=metas())
+    proposals = head.predict_by_feat(
+        *head(features()), batch_img_metas=metas()
+    )
+    torch.testing.assert_close(
+        proposals[0].bboxes, expected[0].bboxes, rtol=1e-4, atol=1e-3
+    )
+    if variance_map == 'bounded':
+        share = 1 - (0.03 / 0.5) ** 2
+        torch.testing.assert_close(
+            proposals[0].scores, share * expected[0].scores
+        )
+
+
+def test_loading_an_rpn_head_says_what_was_copied(capsys):
+    head = build_head(num_stds=4)
+    head.load_state_dict(build_head(RPNHead).state_dict())
+    text = capsys.readouterr().out
+    assert 'rpn_cls.weight: 3 logits of an RPN head' in text
+    assert '12 of KLRPNHead, 4 per anchor' in text
+
+
+def test_proposals_are_ranked_and_carry_their_stds():
+    head = build_head()
+    log_vars, means = head(features())
+    proposals = head.predict_by_feat(log_vars, means, batch_img_metas=metas())[
+        0
+    ]
+    assert 0 < len(proposals) <= TEST_CFG.max_per_img
+    assert (proposals.scores.diff() <= 0).all()
+    assert proposals.scores.min() >= 0
+    assert proposals.scores.max() <= 1
+    assert proposals.bbox_stds.shape == (len(proposals), 4)
+    assert (proposals.bbox_stds > 0).all()
+    assert (proposals.labels == 0).all()
+
+    # The best proposal, found by hand.
+    score = torch.cat(
+        [
+            1 - v.exp().reshape(3, 4, -1).mean(1).T.flatten() / 0.5**2
+            for v in log_vars
+        ]
+    )
+    best = int(score.argmax())
+    sizes = [v.shape[-2:] for v in log_vars]
+    priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
+    rows = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 4) for m in means])
+    box = head.bbox_coder.decode(
+        priors[best : best + 1], rows[best : best + 1], max_shape=SHAPE
+    )
+    torch.testing.assert_close(proposals.scores[0], score[best])
+    torch.testing.assert_close(proposals.bboxes[:1], box)
+
+
+def test_rescaled_boxes_take_their_stds_along():
+    head = build_head()
+    outs = head(features())
+    given = head.predict_by_feat(*outs, batch_img_metas=metas())[0]
+    rescaled = head.predict_by_feat(
+        *outs, batch_img_metas=metas(), rescale=True
+    )[0]
+    scale = torch.tensor([2.0, 4.0, 2.0, 4.0])
+    top = min(len(given), len(rescaled), 5)
+    torch.testing.assert_close(
+        rescaled.bboxes[:top] * scale, given.bboxes[:top]
+    )
+    torch.testing.assert_close(
+        rescaled.bbox_stds[:top] * scale, given.bbox_stds[:top]
+    )
+
+
+def test_no_proposal_survives():
+    head = build_head()
+    cfg = copy.deepcopy(TEST_CFG)
+    cfg.min_bbox_size = 1000
+    proposals = head.predict_by_feat(
+        *head(features()), batch_img_metas=metas(), cfg=cfg
+    )[0]
+    assert proposals.bboxes.shape == (0, 4)
+    assert proposals.bbox_stds.shape == (0, 4)
+    assert proposals.scores.shape == (0,)
+
+
+def test_feature_maps_of_one_cell():
+    head = build_head()
+    feats = tuple(feat[:, :, :1, :1] for feat in features())
+    meta = [dict(img_shape=(8, 8), pad_shape=(8, 8))]
+    losses = head.loss_by_feat(*head(feats), [instances([0, 0, 8, 8])], meta)
+    assert_gradients_reach_all(head, losses)
+    proposals = head.predict_by_feat(*head(feats), batch_img_metas=meta)[0]
+    assert len(proposals) > 0
+
+
+@pytest.mark.parametrize('value', [-1e4, 1e4])
+def test_adversarial_logits_give_finite_losses(value):
+    head = build_head()
+    torch.nn.init.constant_(head.rpn_cls.bias, value)
+    losses = head.loss_by_feat(*head(features()), [TWO], metas())
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert_gradients_reach_all(head, losses)
+
+
+def test_a_config_that_only_changes_the_type_builds():
+    head = MODELS.build(
+        dict(
+            type='KLRPNHead',
+            in_channels=8,
+            feat_channels=8,
+            num_classes=1,
+            num_convs=2,
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
+            loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+        )
+    )
+    assert head.rpn_cls.out_channels == 9 * 4
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(num_stds=2), 'num_stds must be 1 or 4, but got 2'),
+        (dict(neg_std=0), 'neg_std must be > 0, but got 0'),
+        (dict(pos_std=-1), r'pos_std must be in \[0, .*but got -1'),
+        (dict(pos_std=0.5), r'pos_std must be in \[0, neg_std=0.5\)'),
+        (dict(min_std=0), r'min_std must be in \(0, neg_std=0.5\)'),
+        (dict(neg_divergence='both'), "neg_divergence .* got 'both'"),
+        (dict(variance_map='exp'), "variance_map .* got 'exp'"),
+        (dict(reg_decoded_bbox=True), 'reg_decoded_bbox must be False'),
+        (
+            dict(bbox_coder=dict(type='TBLRBBoxCoder')),
+            "bbox_coder must be a DeltaXYWHBBoxCoder.*'TBLRBBoxCoder'",
+        ),
+        (dict(num_classes=2), 'num_classes must be 1, but got 2'),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build_head(**options)

@@ -147,7 +147,7 @@ def pin(name: str) -> str:
 
 def install_command(python: Path, *args: object) -> List[str]:
     """A pip command that never moves a pinned package."""
-    pip = [python, '-m', 'pip', 'install', '--quiet']
+    pip = [python, '-m', 'pip', 'install', '-qq']
     pip += ['--constraint', REQUIREMENTS / 'runtime.txt', *args]
     return [str(word) for word in pip]
 

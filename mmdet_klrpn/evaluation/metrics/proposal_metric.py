@@ -21,11 +21,14 @@ class ProposalMetric(CocoMetric):
         ann_file (str): Path of the COCO annotation file.
         proposal_nums (Sequence[int]): The n of AR@n. Recall by object size is
             given at the largest. Defaults to (10, 30, 100).
-        **kwargs: Those of :class:`CocoMetric`, but for ``metric``.
+        metric (str): Accepted and unused, since a config that inherits one of
+            mmdet's has it.
+        format_only (bool): Must be False: recall needs the ground truth.
+        **kwargs: Further arguments of :class:`CocoMetric`.
 
     Raises:
-        ValueError: If ``ann_file`` is missing, or ``proposal_nums`` is empty
-            or holds a number below 1.
+        ValueError: If ``ann_file`` is missing, ``proposal_nums`` is empty or
+            holds a number below 1, or ``format_only`` is set.
     """
 
     default_prefix: Optional[str] = 'proposal'
@@ -35,8 +38,13 @@ class ProposalMetric(CocoMetric):
         ann_file: Optional[str] = None,
         proposal_nums: Sequence[int] = (10, 30, 100),
         metric: str = 'proposal',
+        format_only: bool = False,
         **kwargs,
     ) -> None:
+        if format_only:
+            raise ValueError(
+                'format_only must be False for recall, but is set'
+            )
         if ann_file is None:
             raise ValueError('ann_file must be the path of a COCO file')
         if not proposal_nums or min(proposal_nums) < 1:
@@ -45,7 +53,6 @@ class ProposalMetric(CocoMetric):
             )
         super().__init__(
             ann_file=ann_file,
-            # A parent config's metric='bbox' has no meaning for proposals.
             metric='proposal',
             proposal_nums=sorted(proposal_nums),
             **kwargs,

@@ -1,12 +1,15 @@
 """KLRPNHead against mmdet's RPNHead and naive references."""
 
 import copy
+import io
+import logging
 
 import pytest
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch.distributions import Normal, kl_divergence
 
@@ -319,12 +322,18 @@ def test_weights_of_an_rpn_head_give_its_proposals(num_stds, variance_map):
         )
 
 
-def test_loading_an_rpn_head_says_what_was_copied(capsys):
+def test_loading_an_rpn_head_says_what_was_copied():
     head = build_head(num_stds=4)
-    head.load_state_dict(build_head(RPNHead).state_dict())
-    text = capsys.readouterr().out
-    assert 'rpn_cls.weight: 3 logits of an RPN head' in text
-    assert '12 of KLRPNHead, 4 per anchor' in text
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        head.load_state_dict(build_head(RPNHead).state_dict())
+    finally:
+        logger.removeHandler(handler)
+    assert 'rpn_cls.weight: 3 logits of an RPN head' in text.getvalue()
+    assert '12 of KLRPNHead, 4 per anchor' in text.getvalue()
 
 
 def test_proposals_are_ranked_and_carry_their_stds():

@@ -1,3 +1,3 @@
-_base_ = '../faster_rcnn/faster-rcnn_mobilenetv2_fpn_12e_trees.py'
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)
 model = dict(rpn_head=dict(type='KLRPNHead'))

@@ -6,7 +6,7 @@ _base_ = [
 ]
 # `python tools/model_converters/mobilenetv2_to_mmdet.py` makes it.
 pretrained = 'data/mobilenetv2.pth'
-max_epochs = 12
+max_epochs = 24
 
 model = dict(
     backbone=dict(
@@ -47,4 +47,4 @@ param_scheduler = [
 ]
 default_hooks = dict(
     logger=dict(interval=7),
-    checkpoint=dict(interval=4, max_keep_ckpts=1))
+    checkpoint=dict(interval=6, max_keep_ckpts=1))

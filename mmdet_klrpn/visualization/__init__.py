@@ -1,0 +1,17 @@
+"""Visualization."""
+
+from .proposals import (
+    draw_boxes,
+    draw_proposals,
+    draw_std_map,
+    std_band,
+    std_map,
+)
+
+__all__ = [
+    'draw_boxes',
+    'draw_proposals',
+    'draw_std_map',
+    'std_band',
+    'std_map',
+]

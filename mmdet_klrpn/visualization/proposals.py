@@ -1,0 +1,139 @@
+"""Pictures of proposals with their uncertainty."""
+
+from typing import List, Optional
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+COLORMAP = 'plasma'
+
+
+def draw_boxes(ax: Axes, image: np.ndarray, boxes: np.ndarray) -> None:
+    """Draw an image and boxes of one colour on it, such as ground truth.
+
+    Args:
+        ax (Axes): Where to draw.
+        image (np.ndarray): (H, W, 3), RGB, uint8.
+        boxes (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels of the image.
+    """
+    _draw_image(ax, image)
+    for box in np.asarray(boxes, dtype=float):
+        ax.add_patch(_rectangle(box, edgecolor='yellow', linewidth=1.2))
+
+
+def draw_proposals(
+    ax: Axes, image: np.ndarray, proposals: InstanceData, top: int = 30
+) -> None:
+    """Draw an image and its best proposals, coloured by rank.
+
+    Around each box lies a band of one standard deviation to either side of
+    each edge, where the proposals carry ``bbox_stds``.
+
+    Args:
+        ax (Axes): Where to draw.
+        image (np.ndarray): (H, W, 3), RGB, uint8.
+        proposals (InstanceData): ``bboxes`` (n, 4) in pixels of the image, by
+            descending ``scores`` (n, ), and perhaps ``bbox_stds`` (n, 4).
+        top (int): How many to draw. Defaults to 30.
+    """
+    _draw_image(ax, image)
+    proposals = proposals[:top]
+    colours = colormaps[COLORMAP](np.linspace(0.95, 0.25, max(top, 1)))
+    boxes = proposals.bboxes.detach().cpu().numpy()
+    stds: Optional[np.ndarray] = None
+    if 'bbox_stds' in proposals:
+        stds = proposals.bbox_stds.detach().cpu().numpy()
+    # The best last, on top of the others.
+    for i in reversed(range(len(boxes))):
+        if stds is not None:
+            band = std_band(boxes[i], stds[i])
+            ax.add_patch(PathPatch(band, color=colours[i], alpha=0.3, lw=0))
+        ax.add_patch(_rectangle(boxes[i], edgecolor=colours[i], linewidth=1.2))
+
+
+def std_band(box: np.ndarray, stds: np.ndarray) -> Path:
+    """The ring between a box shrunk and grown by one standard deviation.
+
+    Args:
+        box (np.ndarray): (4, ) x1, y1, x2, y2 in pixels.
+        stds (np.ndarray): (4, ), std of each in pixels.
+
+    Returns:
+        Path: The ring. A box smaller than its stds shrinks to its centre.
+    """
+    outer = box + stds * [-1, -1, 1, 1]
+    inner = box - stds * [-1, -1, 1, 1]
+    centre = (box[:2] + box[2:]) / 2
+    inner = np.concatenate(
+        [np.minimum(inner[:2], centre), np.maximum(inner[2:], centre)]
+    )
+    # Opposite directions of travel make the inner rectangle a hole.
+    vertices = [*_corners(outer), *_corners(inner)[::-1]]
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * 2
+    return Path(vertices, codes)
+
+
+def std_map(log_vars: List[Tensor], num_stds: int) -> Tensor:
+    """Smallest standard deviation of any anchor at each place.
+
+    Args:
+        log_vars (list[Tensor]): Log-variances per level, (1, A * S, H, W), of
+            encoded offsets, as :class:`KLRPNHead` predicts them.
+        num_stds (int): S, standard deviations per anchor.
+
+    Returns:
+        Tensor: (H, W) of the finest level, in encoded offsets: the root of
+        the mean variance of the surest anchor over all levels.
+    """
+    size = log_vars[0].shape[-2:]
+    levels = []
+    for log_var in log_vars:
+        variance = log_var.exp().unflatten(1, (-1, num_stds)).mean(dim=2)
+        least = variance.amin(dim=1, keepdim=True)
+        levels.append(interpolate(least, size=size, mode='nearest'))
+    return torch.cat(levels).amin(dim=(0, 1)).sqrt()
+
+
+def draw_std_map(ax: Axes, image: np.ndarray, stds: Tensor) -> AxesImage:
+    """Lay a map of standard deviations over its image.
+
+    Args:
+        ax (Axes): Where to draw.
+        image (np.ndarray): (H, W, 3), RGB, uint8.
+        stds (Tensor): (h, w), which covers the image.
+
+    Returns:
+        AxesImage: The heat map, for a colour bar.
+    """
+    height, width = image.shape[:2]
+    _draw_image(ax, image)
+    return ax.imshow(
+        stds.detach().cpu().numpy(),
+        cmap=f'{COLORMAP}_r',
+        alpha=0.75,
+        extent=(0, width, height, 0),
+        interpolation='nearest',
+    )
+
+
+def _draw_image(ax: Axes, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    ax.imshow(image, extent=(0, width, height, 0))
+    ax.set_axis_off()
+
+
+def _rectangle(box: np.ndarray, **style) -> Rectangle:
+    return Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, **style)
+
+
+def _corners(box: np.ndarray) -> list:
+    x1, y1, x2, y2 = box
+    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]

@@ -1,0 +1,148 @@
+"""ProposalMetric against a naive recall and mmdet's own metric."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
+
+from mmdet_klrpn.evaluation import ProposalMetric
+
+IMAGES = 3
+
+
+def random_boxes(generator, count):
+    xy = generator.uniform(0, 150, (count, 2))
+    wh = generator.uniform(8, 60, (count, 2))
+    return np.concatenate([xy, xy + wh], axis=1)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """An annotation file, the objects and the proposals of some images."""
+    generator = np.random.default_rng(0)
+    objects, samples, annotations = [], [], []
+    for image in range(1, IMAGES + 1):
+        boxes = random_boxes(generator, 6)
+        objects.append(boxes)
+        for x1, y1, x2, y2 in boxes:
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image,
+                    category_id=1 + len(annotations) % 2,
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    area=(x2 - x1) * (y2 - y1),
+                    iscrowd=0,
+                )
+            )
+        noisy = boxes + generator.normal(0, 3, boxes.shape)
+        proposals = np.concatenate([noisy, random_boxes(generator, 20)])
+        samples.append(
+            dict(
+                img_id=image,
+                ori_shape=(220, 220),
+                pred_instances=dict(
+                    bboxes=torch.tensor(proposals),
+                    scores=torch.tensor(generator.random(len(proposals))),
+                    labels=torch.zeros(len(proposals), dtype=torch.long),
+                ),
+            )
+        )
+    path = tmp_path / 'annotations.json'
+    images = [dict(id=i, width=220, height=220) for i in range(1, IMAGES + 1)]
+    categories = [dict(id=1, name='a'), dict(id=2, name='b')]
+    content = dict(
+        images=images, annotations=annotations, categories=categories
+    )
+    path.write_text(json.dumps(content))
+    return str(path), objects, samples
+
+
+def evaluate(metric, samples):
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    metric.process({}, samples)
+    return metric.evaluate(size=len(samples))
+
+
+def iou(a, b):
+    size = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    overlap = np.prod(np.maximum(size, 0))
+    area = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
+    return overlap / (area - overlap)
+
+
+def naive_recall(objects, samples, number):
+    """Greedy matching by score, the best free object first."""
+    recalls = []
+    for threshold in np.linspace(0.5, 0.95, 10):
+        hits = total = 0
+        for boxes, sample in zip(objects, samples):
+            predictions = sample['pred_instances']
+            order = predictions['scores'].argsort(descending=True)[:number]
+            free = list(range(len(boxes)))
+            total += len(boxes)
+            for proposal in predictions['bboxes'][order].numpy():
+                overlaps = [iou(proposal, boxes[i]) for i in free]
+                if free and max(overlaps) >= threshold:
+                    free.pop(int(np.argmax(overlaps)))
+                    hits += 1
+        recalls.append(hits / total)
+    return np.mean(recalls)
+
+
+def test_equals_a_naive_recall(data):
+    ann_file, objects, samples = data
+    metric = ProposalMetric(ann_file, proposal_nums=(20, 3, 7))
+    result = evaluate(metric, samples)
+    for number in (3, 7, 20):
+        expected = naive_recall(objects, samples, number)
+        assert 0 < expected < 1
+        assert result[f'proposal/AR@{number}'] == pytest.approx(expected)
+
+
+def test_equals_coco_metric_where_its_labels_are_true(data):
+    ann_file, _, samples = data
+    numbers = (100, 300, 1000)
+    ours = evaluate(ProposalMetric(ann_file, numbers), samples)
+    theirs = evaluate(
+        CocoMetric(ann_file, 'proposal', proposal_nums=numbers), samples
+    )
+    assert len(theirs) == len(ours) == 6
+    for name, value in theirs.items():
+        name = name.replace('coco/', 'proposal/')
+        assert ours[name] == pytest.approx(value, abs=6e-4), name
+
+
+def test_no_proposal_and_no_large_object(data):
+    ann_file, _, samples = data
+    for sample in samples:
+        predictions = sample['pred_instances']
+        sample['pred_instances'] = {k: v[:0] for k, v in predictions.items()}
+    result = evaluate(ProposalMetric(ann_file), samples)
+    assert result['proposal/AR@100'] == 0
+    assert result['proposal/AR_l@100'] == -1
+
+
+def test_builds_from_a_config_that_inherits_coco_metric(data):
+    ann_file, _, _ = data
+    metric = METRICS.build(
+        dict(type='ProposalMetric', ann_file=ann_file, metric='proposal_fast')
+    )
+    assert metric.proposal_nums == [10, 30, 100]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(), 'ann_file must be the path'),
+        (dict(ann_file='x', proposal_nums=()), 'proposal_nums must be'),
+        (dict(ann_file='x', proposal_nums=(0, 10)), r'>= 1, but got \(0, 10'),
+        (dict(ann_file='x', format_only=True), 'format_only must be False'),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ProposalMetric(**options)

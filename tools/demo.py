@@ -1,0 +1,290 @@
+#!/usr/bin/env python
+"""Train RPN and KL-RPN on real images, print a table and draw pictures.
+
+Two Faster R-CNNs that differ only in their RPN head learn to find tree crowns
+in an aerial photograph and are tested on another: one scene, one class, one
+seed. It shows that everything works, not which is the better method.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import matplotlib
+import torch
+from dataset_converters import trees
+from mmdet.apis import init_detector
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import InstanceData
+from model_converters import mobilenetv2_to_mmdet
+
+from mmdet_klrpn.visualization import (
+    draw_boxes,
+    draw_proposals,
+    draw_std_map,
+    std_map,
+)
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = {
+    'RPN': 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py',
+    'KL-RPN': 'configs/kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py',
+}
+# Metrics of the detector, then of its proposals alone.
+COLUMNS = {
+    'AP': 'coco/bbox_mAP',
+    'AP50': 'coco/bbox_mAP_50',
+    'AR@10': 'proposal/AR@10',
+    'AR@30': 'proposal/AR@30',
+    'AR@100': 'proposal/AR@100',
+}
+TESTS = {
+    'detections': [],
+    'proposals': [
+        'model.type=RPN',
+        'test_evaluator.type=ProposalMetric',
+        'custom_imports.imports=[mmdet_klrpn]',
+    ],
+}
+PICTURES = 3
+PROGRESS = re.compile(
+    r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+/\d+)\].*eta: (\S+)'
+)
+SECONDS_BETWEEN_LINES = 15
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
+    parser.add_argument('--epochs', type=int, help='fewer, to try it out')
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    work_dir = args.work_dir.resolve()
+    started = time.time()
+
+    print('\n'.join(trees.convert(Path('data/trees'))))
+    mobilenetv2_to_mmdet.convert(Path('data/mobilenetv2.pth'))
+    options = schedule_options(args.epochs) if args.epochs else []
+    train(work_dir, options)
+    table = format_table(test(work_dir))
+    print(f'\n{table}\n')
+    (work_dir / 'table.md').write_text(table + '\n')
+    for picture in draw(work_dir):
+        print(f'picture: {picture}')
+    print(f'done in {format_time(time.time() - started)}')
+
+
+def schedule_options(epochs: int) -> List[str]:
+    """Options of tools/train.py for another number of epochs."""
+    return [
+        f'train_cfg.max_epochs={epochs}',
+        f'param_scheduler.1.T_max={epochs}',
+    ]
+
+
+def start(job: str, command: List[str], work_dir: Path) -> subprocess.Popen:
+    """Start one of the tools, its output in a log of its own."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    # Jobs run side by side: each gets its share of the cores.
+    threads = max((os.cpu_count() or 1) // len(CONFIGS), 1)
+    with (work_dir / f'{job}.log').open('w') as log:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, OMP_NUM_THREADS=str(threads)),
+        )
+
+
+def finish(job: str, process: subprocess.Popen, work_dir: Path) -> None:
+    """Wait for a job, and stop with the end of its log if it failed."""
+    if process.wait():
+        log = work_dir / f'{job}.log'
+        tail = '\n'.join(log.read_text().splitlines()[-15:])
+        sys.exit(f'{job} failed; the end of {log}:\n{tail}')
+
+
+def train(work_dir: Path, options: List[str]) -> None:
+    """Train all models side by side, with a line on the progress."""
+    shutil.rmtree(work_dir, ignore_errors=True)
+    jobs = {}
+    for model, config in CONFIGS.items():
+        command = ['tools/train.py', config, '--work-dir']
+        command.append(str(work_dir / model))
+        if options:
+            command += ['--cfg-options', *options]
+        jobs[model] = start(f'train {model}', command, work_dir)
+    started = printed = time.time()
+    print(f'training {" and ".join(jobs)}; logs in {work_dir}', flush=True)
+    while any(job.poll() is None for job in jobs.values()):
+        time.sleep(0.5)
+        if time.time() - printed > SECONDS_BETWEEN_LINES:
+            printed = time.time()
+            print(progress_line(work_dir, printed - started), flush=True)
+    for model, job in jobs.items():
+        finish(f'train {model}', job, work_dir)
+
+
+def progress_line(work_dir: Path, seconds: float) -> str:
+    """Epoch and estimated time left of each model, from mmengine's log."""
+    parts = []
+    for model in CONFIGS:
+        log = (work_dir / f'train {model}.log').read_text()
+        lines = PROGRESS.findall(log)
+        if lines:
+            epoch, iteration, eta = lines[-1]
+            parts.append(f'{model} epoch {epoch} {iteration}, {eta} left')
+        else:
+            parts.append(f'{model} starting')
+    return f'  {format_time(seconds)}: {"; ".join(parts)}'
+
+
+def test(work_dir: Path) -> Dict[str, Dict[str, float]]:
+    """Test each model's detections and, alone, its proposals.
+
+    Args:
+        work_dir (Path): Where the models were trained.
+
+    Returns:
+        dict[str, dict[str, float]]: Of each model, metrics in [0, 1].
+    """
+    print('testing', flush=True)
+    metrics: Dict[str, Dict[str, float]] = {model: {} for model in CONFIGS}
+    for kind, options in TESTS.items():
+        jobs = {}
+        for model, config in CONFIGS.items():
+            out = work_dir / model / kind
+            command = [
+                'tools/test.py',
+                config,
+                str(checkpoint(work_dir, model)),
+            ]
+            command += ['--work-dir', str(out)]
+            if options:
+                command += ['--cfg-options', *options]
+            jobs[model] = start(f'{kind} of {model}', command, work_dir)
+        for model, job in jobs.items():
+            finish(f'{kind} of {model}', job, work_dir)
+            (result,) = (work_dir / model / kind).glob('*/*.json')
+            metrics[model].update(json.loads(result.read_text()))
+    return metrics
+
+
+def checkpoint(work_dir: Path, model: str) -> Path:
+    """The last checkpoint of a model."""
+    return Path((work_dir / model / 'last_checkpoint').read_text())
+
+
+def format_table(metrics: Dict[str, Dict[str, float]]) -> str:
+    """A Markdown table of the metrics, in points."""
+    rows = [['', *COLUMNS], ['---', *['---:'] * len(COLUMNS)]]
+    for model, values in metrics.items():
+        points = [f'{100 * values[key]:.1f}' for key in COLUMNS.values()]
+        rows.append([f'Faster R-CNN with {model}', *points])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return '\n'.join(
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
+        + ' |'
+        for row in rows
+    )
+
+
+def draw(work_dir: Path) -> List[Path]:
+    """Draw test images with the ground truth and what each model proposes."""
+    models = {
+        name: init_detector(
+            config, str(checkpoint(work_dir, name)), 'none', 'cpu'
+        )
+        for name, config in CONFIGS.items()
+    }
+    config = Config.fromfile(CONFIGS['KL-RPN'])
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    crowded = sorted(
+        range(len(dataset)),
+        key=lambda i: -len(dataset.get_data_info(i)['instances']),
+    )
+    pictures = []
+    for i in crowded[:PICTURES]:
+        picture = (
+            work_dir / f'{Path(dataset.get_data_info(i)["img_path"]).stem}.png'
+        )
+        draw_one(dataset[i], models, picture)
+        pictures.append(picture)
+    return pictures
+
+
+def draw_one(
+    data: dict, models: Dict[str, torch.nn.Module], path: Path
+) -> None:
+    """Draw one test image.
+
+    Args:
+        data (dict): An item of the test data set.
+        models (dict[str, nn.Module]): The detectors by name.
+        path (Path): PNG file to write.
+    """
+    image = data['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+    boxes = data['data_samples'].gt_instances.bboxes.numpy()
+    top = len(boxes)
+    figure, axes = plt.subplots(2, 2, figsize=(10, 10.4))
+    (truth, rpn, kl_rpn, heat) = axes.flat
+    draw_boxes(truth, image, boxes)
+    truth.set_title(f'ground truth: {top} tree crowns')
+    for name, ax in zip(CONFIGS, (rpn, kl_rpn)):
+        log_vars, proposals = propose(models[name], data)
+        draw_proposals(ax, image, proposals, top)
+        ax.set_title(f'{name}: its {top} best proposals')
+    kl_rpn.set_title(kl_rpn.get_title() + ', ±1σ')
+    stds = std_map(log_vars, models['KL-RPN'].rpn_head.num_stds)
+    bar = draw_std_map(heat, image, stds)
+    heat.set_title('σ of the surest anchor, in encoded offsets')
+    figure.tight_layout()
+    figure.colorbar(bar, ax=heat, fraction=0.045, pad=0.02)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+@torch.no_grad()
+def propose(
+    model: torch.nn.Module, data: dict
+) -> Tuple[List[torch.Tensor], InstanceData]:
+    """Run the first stage of a detector on one item.
+
+    Args:
+        model (nn.Module): A two-stage detector.
+        data (dict): An item of a data set.
+
+    Returns:
+        tuple: The first output of the RPN head per level, and the proposals
+        in pixels of the original image.
+    """
+    batch = model.data_preprocessor(pseudo_collate([data]))
+    features = model.extract_feat(batch['inputs'])
+    scores, _ = model.rpn_head(features)
+    (proposals,) = model.rpn_head.predict(
+        features, batch['data_samples'], rescale=True
+    )
+    return scores, proposals
+
+
+def format_time(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'
+
+
+if __name__ == '__main__':
+    main()

@@ -35,7 +35,7 @@ from mmdet_klrpn.visualization import (
 )
 
 matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -248,10 +248,10 @@ def draw_one(
         log_vars, proposals = propose(models[name], data)
         draw_proposals(ax, image, proposals, top)
         ax.set_title(f'{name}: its {top} best proposals')
-    kl_rpn.set_title(kl_rpn.get_title() + ', ±1σ')
+    kl_rpn.set_title(kl_rpn.get_title() + ', with one standard deviation')
     stds = std_map(log_vars, models['KL-RPN'].rpn_head.num_stds)
     bar = draw_std_map(heat, image, stds)
-    heat.set_title('σ of the surest anchor, in encoded offsets')
+    heat.set_title('std of the surest anchor, in encoded offsets')
     figure.tight_layout()
     figure.colorbar(bar, ax=heat, fraction=0.045, pad=0.02)
     figure.savefig(path, dpi=80)

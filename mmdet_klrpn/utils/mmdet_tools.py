@@ -6,17 +6,18 @@ import sys
 from pathlib import Path
 
 import mmdet
+import mmengine.runner.runner
 import torch
 import torch.distributed as dist
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
 
 
 def run_mmdet_tool(name: str) -> None:
     """Run one of mmdet's own tools in this process, as ``__main__``.
 
-    Its command line, help and behaviour are mmdet's. Under
-    ``--launcher pytorch`` without a GPU the process group is made here, on
-    gloo: mmengine's launcher would ask for a CUDA device, but keeps a group
-    that exists.
+    Its command line, help and behaviour are mmdet's, except that
+    ``--launcher pytorch`` works without a GPU too, through gloo.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
@@ -36,7 +37,7 @@ def run_mmdet_tool(name: str) -> None:
             f'{root}: reinstall it, for example with `mim install mmdet`'
         )
     if _launcher(sys.argv) == 'pytorch' and not torch.cuda.is_available():
-        _init_gloo()
+        _distribute_on_cpu()
     runpy.run_path(str(tool), run_name='__main__')
 
 
@@ -50,11 +51,24 @@ def _launcher(argv: list) -> str:
     return 'none'
 
 
-def _init_gloo() -> None:
-    """Join the group that torchrun's environment describes."""
+class _CPUDistributedDataParallel(MMDistributedDataParallel):
+    """Without the device ids that mmengine passes, which a CPU has not."""
+
+    def __init__(self, module: nn.Module, device_ids: list, **kwargs) -> None:
+        super().__init__(module=module, **kwargs)
+
+
+def _distribute_on_cpu() -> None:
+    """Make the two steps work for which mmengine requires a GPU."""
     if 'RANK' not in os.environ:
         raise RuntimeError(
             '--launcher pytorch needs the environment of torchrun: '
             'use tools/dist_train.sh or tools/dist_test.sh'
         )
+    # Its launcher would set a CUDA device, but keeps a group that exists.
     dist.init_process_group('gloo')
+    # It is named in the runner's module, and no config can replace it without
+    # losing find_unused_parameters.
+    mmengine.runner.runner.MMDistributedDataParallel = (
+        _CPUDistributedDataParallel
+    )

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument('--source', type=Path, help='file to convert')
     args = parser.parse_args()
     convert(args.out, args.source)
-    print(f'{args.out}: ImageNet weights for mmdet MobileNetV2')
+    print(f'{args.out}: weights for mmdet MobileNetV2')
 
 
 if __name__ == '__main__':

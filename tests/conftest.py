@@ -1,0 +1,117 @@
+"""A data set and a config small enough to train in seconds."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+KL_RPN_CONFIG = (
+    ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'
+)
+SIZE = 96
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory):
+    """Folder of a COCO data set: bright squares on dark images."""
+    root = tmp_path_factory.mktemp('data')
+    generator = np.random.default_rng(0)
+    images, annotations = [], []
+    (root / 'images').mkdir()
+    for i in range(1, 5):
+        image = np.full((SIZE, SIZE, 3), 40, dtype=np.uint8)
+        # The last image has no object.
+        for _ in range(2 if i < 4 else 0):
+            x, y = generator.integers(0, SIZE - 40, 2).tolist()
+            side = int(generator.integers(24, 40))
+            image[y : y + side, x : x + side] = (60, 200, 120)
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=i,
+                    category_id=1,
+                    bbox=[x, y, side, side],
+                    area=side * side,
+                    iscrowd=0,
+                )
+            )
+        cv2.imwrite(str(root / 'images' / f'{i}.png'), image)
+        images.append(
+            dict(id=i, file_name=f'{i}.png', width=SIZE, height=SIZE)
+        )
+    (root / 'annotations.json').write_text(
+        json.dumps(
+            dict(
+                images=images,
+                annotations=annotations,
+                categories=[dict(id=1, name='tree')],
+            )
+        )
+    )
+    return root
+
+
+def write_tiny_config(path, data, base=KL_RPN_CONFIG):
+    """Write a config that inherits one of the trees' and trains on `data`."""
+    dataset = f"""dict(
+        data_root='{data}/', ann_file='annotations.json',
+        data_prefix=dict(img='images/'))"""
+    path.write_text(f"""
+_base_ = '{base}'
+data_root = '{data}/'
+model = dict(backbone=dict(init_cfg=None))
+train_dataloader = dict(dataset={dataset})
+val_dataloader = dict(dataset={dataset})
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file='{data}/annotations.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1, val_interval=1)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+randomness = dict(seed=0)
+auto_scale_lr = dict(enable=False, base_batch_size=4)
+""")
+    return path
+
+
+@pytest.fixture(scope='session')
+def tiny_config(tiny_data):
+    """Config file of a small KL-RPN detector on the small data set."""
+    return write_tiny_config(tiny_data / 'tiny_kl-rpn.py', tiny_data)
+
+
+def run(*command, cwd=ROOT, env=None, check=True):
+    """Run a command; its output is returned, and shown if it fails."""
+    result = subprocess.run(
+        [str(word) for word in command],
+        cwd=str(cwd),
+        env={**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout[-5000:]
+    return result.stdout
+
+
+def load_tool(path):
+    """Import a script of tools/, given from the repository's root."""
+    spec = importlib.util.spec_from_file_location('tool', ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def trained(tiny_config, tmp_path_factory):
+    """Work folder of a training by tools/train.py."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    run(sys.executable, 'tools/train.py', tiny_config, '--work-dir', work_dir)
+    return work_dir

@@ -1,0 +1,136 @@
+"""Every config builds a detector that trains a step and predicts."""
+
+import io
+import logging
+from collections import Counter
+
+import pytest
+import torch
+from conftest import KL_RPN_CONFIG, ROOT
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import load_checkpoint
+from mmengine.structures import InstanceData
+from mmengine.utils import import_modules_from_strings
+
+CONFIGS = sorted(
+    path
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+SIZE = 96
+
+
+def build(path):
+    """Build a config's detector without fetching pretrained weights."""
+    config = Config.fromfile(path)
+    imports = config.get('custom_imports')
+    if imports:
+        import_modules_from_strings(**imports)
+    init_default_scope(config.default_scope)
+    config.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    return MODELS.build(config.model)
+
+
+def batch(boxes):
+    """One image, with boxes of objects of the first class."""
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(SIZE, SIZE),
+            ori_shape=(SIZE, SIZE),
+            pad_shape=(SIZE, SIZE),
+            batch_input_shape=(SIZE, SIZE),
+            scale_factor=(1.0, 1.0),
+            img_id=1,
+        ),
+        gt_instances=InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.zeros(len(boxes), dtype=torch.long),
+        ),
+        ignored_instances=InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        ),
+    )
+    return torch.randn(1, 3, SIZE, SIZE), [sample]
+
+
+def test_base_names_are_unique():
+    """Mim searches a config by its base name."""
+    names = Counter(path.name for path in (ROOT / 'configs').rglob('*.py'))
+    assert max(names.values()) == 1
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('boxes', [[], [[10, 10, 60, 70]]], ids=['0', '1'])
+def test_trains_a_step_and_predicts(path, boxes):
+    model = build(path)
+    is_kl_rpn = 'kl-rpn' in path.stem
+    head = getattr(model, 'rpn_head', None) or model.bbox_head
+    assert (type(head).__name__ == 'KLRPNHead') == is_kl_rpn
+
+    model.train()
+    losses, logged = model.parse_losses(model.loss(*batch(boxes)))
+    assert torch.isfinite(losses)
+    assert ('loss_rpn_pos' in logged) == is_kl_rpn
+    losses.backward()
+    # DDP waits for a gradient of every parameter.
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+    model.eval()
+    with torch.no_grad():
+        (result,) = model.predict(*batch(boxes))
+    assert torch.isfinite(result.pred_instances.bboxes).all()
+
+
+def test_paper_variant_is_what_the_sources_state():
+    for path in CONFIGS:
+        if 'kl-rpn-paper' in path.stem:
+            head = Config.fromfile(path).model.rpn_head
+            assert head.pos_std == 0
+            assert head.neg_divergence == 'forward'
+            assert head.num_stds == 1
+            assert head.neg_std >= 1
+
+
+def test_rpn_checkpoint_loads_and_names_what_is_new(tmp_path):
+    baseline = Config.fromfile(KL_RPN_CONFIG)
+    baseline.model.backbone.init_cfg = None
+    baseline.model.rpn_head.type = 'RPNHead'
+    init_default_scope('mmdet')
+    rpn = MODELS.build(baseline.model)
+    torch.save(dict(state_dict=rpn.state_dict()), tmp_path / 'rpn.pth')
+
+    model = build(KL_RPN_CONFIG)
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        load_checkpoint(model, str(tmp_path / 'rpn.pth'), logger=logger)
+    finally:
+        logger.removeHandler(handler)
+    assert 'rpn_head.rpn_cls.weight' in text.getvalue()
+    assert 'size mismatch' not in text.getvalue()
+    assert 'missing keys' not in text.getvalue()
+    torch.testing.assert_close(
+        model.rpn_head.rpn_reg.weight, rpn.rpn_head.rpn_reg.weight
+    )
+    torch.testing.assert_close(
+        model.rpn_head.rpn_cls.weight[::4], rpn.rpn_head.rpn_cls.weight
+    )
+
+
+def test_rpn_detector_returns_stds_with_its_boxes():
+    model = build(ROOT / 'configs/kl_rpn/rpn_r50_fpn_kl-rpn_1x_coco.py')
+    model.eval()
+    with torch.no_grad():
+        (result,) = model.predict(*batch([[10, 10, 60, 70]]))
+    proposals = result.pred_instances
+    assert proposals.bbox_stds.shape == proposals.bboxes.shape
+    assert (proposals.bbox_stds > 0).all()

@@ -1,0 +1,159 @@
+"""The wheel in an environment of its own, used through mim."""
+
+import shutil
+import site
+import sys
+import venv
+
+import pytest
+import torch
+from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
+from torchvision.models import mobilenet_v2
+
+pytestmark = pytest.mark.slow
+NOT_SOURCES = ('.*', 'data', 'work_dirs', 'build', 'dist', '*.egg-info')
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The package's wheel, built from a copy of the sources."""
+    folder = tmp_path_factory.mktemp('wheel')
+    source = folder / 'source'
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*NOT_SOURCES))
+    run(
+        *(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--quiet'),
+        *('--wheel-dir', folder, source),
+        cwd=folder,
+    )
+    (built,) = folder.glob('*.whl')
+    return built
+
+
+@pytest.fixture(scope='module')
+def python(wheel, tmp_path_factory):
+    """Python with the wheel installed; the stack comes from this one's."""
+    folder = tmp_path_factory.mktemp('env')
+    venv.create(folder)
+    interpreter = folder / 'bin' / 'python'
+    (packages,) = folder.glob('lib/python*/site-packages')
+    # A plain path: the editable install of the stack's environment, a .pth
+    # file there, is not followed.
+    parents = '\n'.join(site.getsitepackages())
+    (packages / 'stack.pth').write_text(f'{parents}\n')
+    run(
+        *(sys.executable, '-m', 'pip', '--quiet', '--python', interpreter),
+        *('install', '--no-deps', '--force-reinstall', wheel),
+        cwd=folder,
+    )
+    where = run(
+        interpreter,
+        '-c',
+        'import mmdet_klrpn; print(mmdet_klrpn.__file__)',
+        cwd=folder,
+    )
+    assert str(packages) in where
+    return interpreter
+
+
+@pytest.fixture(scope='module')
+def mim(python, tmp_path_factory):
+    """Run mim in an empty folder."""
+    folder = tmp_path_factory.mktemp('user')
+
+    def call(*words):
+        return run(python, '-m', 'mim', *words, cwd=folder)
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def config(tiny_data, python):
+    """A config that inherits the installed one."""
+    (installed,) = python.parent.parent.glob(
+        f'lib/python*/site-packages/mmdet_klrpn/.mim/configs/kl_rpn/'
+        f'{KL_RPN_CONFIG.name}'
+    )
+    return write_tiny_config(tiny_data / 'tiny_mim.py', tiny_data, installed)
+
+
+@pytest.fixture(scope='module')
+def trained_by_mim(mim, config, tmp_path_factory):
+    """Work folder of `mim train`."""
+    work_dir = tmp_path_factory.mktemp('mim_train')
+    mim('train', 'mmdet_klrpn', config, '--work-dir', work_dir)
+    return work_dir
+
+
+def test_train_writes_a_checkpoint(trained_by_mim):
+    assert (trained_by_mim / 'epoch_1.pth').exists()
+
+
+def test_test_evaluates_it(mim, config, trained_by_mim):
+    text = mim(
+        *('test', 'mmdet_klrpn', config),
+        *('--checkpoint', trained_by_mim / 'epoch_1.pth'),
+        *('--work-dir', trained_by_mim / 'test'),
+    )
+    assert 'coco/bbox_mAP' in text
+
+
+def test_a_config_is_found_by_its_name(mim, tiny_data, tmp_path):
+    text = mim(
+        *('train', 'mmdet_klrpn', KL_RPN_CONFIG.name, '--work-dir', tmp_path),
+        '--cfg-options',
+        f'train_dataloader.dataset.data_root={tiny_data}/',
+        'train_dataloader.dataset.ann_file=annotations.json',
+        'train_dataloader.dataset.data_prefix.img=images/',
+        f'val_dataloader.dataset.data_root={tiny_data}/',
+        'val_dataloader.dataset.ann_file=annotations.json',
+        'val_dataloader.dataset.data_prefix.img=images/',
+        f'val_evaluator.ann_file={tiny_data}/annotations.json',
+        'model.backbone.init_cfg=None',
+        'train_cfg.max_epochs=1',
+    )
+    assert 'we find the config file' in text
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):
+    mim('train', 'mmdet', config, '--work-dir', tmp_path)
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_run_finds_our_tools(mim, tmp_path):
+    source, out = tmp_path / 'torchvision.pt', tmp_path / 'mmdet.pth'
+    torch.save(mobilenet_v2().state_dict(), source)
+    tool = 'mobilenetv2_to_mmdet'
+    text = mim('run', 'mmdet_klrpn', tool, out, '--source', source)
+    assert f'{out}: weights for mmdet MobileNetV2' in text
+    assert out.exists()
+
+
+def test_search_lists_our_models(mim):
+    text = mim('search', 'mmdet_klrpn', '--field', 'model', 'epoch')
+    assert 'faster-rcnn_r50_fpn_kl-rpn_1x_coco' in text
+
+
+def test_gridsearch_trains_each_value(mim, config, tmp_path):
+    mim(
+        *('gridsearch', 'mmdet_klrpn', config),
+        *('--work-dir', tmp_path / 'grid'),
+        *('--search-args', '--optim_wrapper.optimizer.lr 1e-4 5e-4'),
+    )
+    folders = {path.parent.name for path in tmp_path.glob('*/epoch_1.pth')}
+    assert folders == {
+        f'grid_search_optim_wrapper.optimizer.lr_{lr}'
+        for lr in ('0.0001', '0.0005')
+    }
+
+
+@pytest.mark.skipif(
+    not (ROOT / 'mmdet_klrpn' / '.mim' / 'tools').is_symlink(),
+    reason='the package is not installed with `pip install --editable`',
+)
+def test_editable_install_trains_from_the_root(tiny_config, tmp_path):
+    run(
+        *(sys.executable, '-m', 'mim', 'train', 'mmdet_klrpn', tiny_config),
+        *('--work-dir', tmp_path),
+    )
+    assert (tmp_path / 'epoch_1.pth').exists()

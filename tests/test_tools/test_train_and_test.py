@@ -1,0 +1,135 @@
+"""The command-line tools as their users run them."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, run
+from mmdet.apis import DetInferencer
+
+pytestmark = pytest.mark.slow
+
+
+def without_gpu():
+    """Environment that hides GPUs and finds this Python as `python`."""
+    path = f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'
+    return dict(PATH=path, CUDA_VISIBLE_DEVICES='', PORT='29617')
+
+
+def scalars(work_dir):
+    """Logged values of a training, by step."""
+    (path,) = work_dir.glob('*/vis_data/scalars.json')
+    lines = map(json.loads, path.read_text().splitlines())
+    return [line for line in lines if 'loss' in line]
+
+
+def test_training_logs_losses_and_diagnostics(trained):
+    logged = scalars(trained)
+    assert len(logged) == 2  # 3 images with objects, 2 a batch
+    for line in logged:
+        total = sum(
+            value for key, value in line.items() if key.startswith('loss_')
+        )
+        assert line['loss'] == pytest.approx(total, rel=1e-4)
+        assert line['rpn_num_pos'] > 0
+        assert line['rpn_pos_std'] > 0.03
+        assert line['rpn_neg_std'] > 0.03
+
+
+def test_resume_goes_on_where_it_stopped(trained, tiny_config):
+    work_dir = trained.with_name('resumed')
+    train = (sys.executable, 'tools/train.py', tiny_config)
+    run(*train, '--work-dir', work_dir)
+    text = run(
+        *(*train, '--work-dir', work_dir, '--resume'),
+        *('--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=2'),
+    )
+    assert 'resumed epoch: 1' in text
+    assert 'Scaling the original LR by 0.5' in text
+    checkpoint = torch.load(work_dir / 'epoch_2.pth', map_location='cpu')
+    assert checkpoint['meta']['epoch'] == 2
+
+
+def test_test_evaluates_detections_and_proposals(trained, tiny_config):
+    test = (sys.executable, 'tools/test.py', tiny_config)
+    test += (trained / 'epoch_1.pth', '--work-dir', trained / 'test')
+    assert 'coco/bbox_mAP' in run(*test)
+    text = run(
+        *(*test, '--cfg-options', 'model.type=RPN'),
+        'test_evaluator.type=ProposalMetric',
+    )
+    assert 'proposal/AR@30' in text
+    assert 'size mismatch' not in text
+    assert 'missing keys' not in text
+
+
+def test_dist_train_and_dist_test_without_a_gpu(tiny_config, tmp_path):
+    run(
+        *('tools/dist_train.sh', tiny_config, 2, '--work-dir', tmp_path),
+        env=without_gpu(),
+    )
+    assert len(scalars(tmp_path)) == 1  # 2 ranks of 2 images
+    checkpoint = tmp_path / 'epoch_1.pth'
+    text = run(
+        *('tools/dist_test.sh', tiny_config, checkpoint, 2),
+        *('--work-dir', tmp_path / 'test'),
+        env=without_gpu(),
+    )
+    assert 'coco/bbox_mAP' in text
+
+
+def test_launcher_pytorch_outside_torchrun_says_what_to_use(tiny_config):
+    text = run(
+        *(sys.executable, 'tools/train.py', tiny_config),
+        '--launcher=pytorch',
+        env=without_gpu(),
+        check=False,
+    )
+    assert 'use tools/dist_train.sh' in text
+
+
+@pytest.mark.parametrize(
+    ('script', 'argument'),
+    [('slurm_train.sh', '--work-dir=last'), ('slurm_test.sh', 'last')],
+)
+def test_slurm_scripts_call_srun(script, argument, tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
+    srun.chmod(0o755)
+    env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='16')
+    text = run(
+        *(f'tools/{script}', 'part', 'job', 'a b.py', 'last', '--amp'),
+        env=env,
+    )
+    words = text.splitlines()
+    for word in ('--job-name=job', '--ntasks=16', 'a b.py', argument, '--amp'):
+        assert f'[{word}]' in words
+    assert '[--launcher=slurm]' in words
+    tool = script.replace('slurm_', '').replace('.sh', '.py')
+    assert f'[tools/{tool}]' in words
+
+
+def test_inferencer_runs_a_trained_model(trained, tiny_config, tiny_data):
+    inferencer = DetInferencer(
+        str(tiny_config), str(trained / 'epoch_1.pth'), device='cpu'
+    )
+    image = str(tiny_data / 'images' / '1.png')
+    (result,) = inferencer(image, no_save_vis=True)['predictions']
+    assert set(result) == {'bboxes', 'labels', 'scores'}
+    assert len(result['bboxes']) == len(result['scores'])
+
+
+def test_config_saved_with_the_checkpoint_builds_alone(trained, tiny_config):
+    saved = trained / tiny_config.name
+    assert saved != tiny_config
+    inferencer = DetInferencer(
+        str(saved), str(trained / 'epoch_1.pth'), device='cpu'
+    )
+    assert type(inferencer.model.rpn_head).__name__ == 'KLRPNHead'
+
+
+def test_every_script_is_executable():
+    for script in (ROOT / 'tools').rglob('*.sh'):
+        assert os.access(script, os.X_OK), script

@@ -21,7 +21,7 @@ env:
 	@./tools/setup_env.sh $(VENV)
 
 demo: $(ENV)
-	$(PYTHON) tools/demo.py
+	$(PYTHON) -W ignore tools/demo.py
 
 test: $(ENV)
 	$(PYTHON) -m pytest

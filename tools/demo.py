@@ -220,7 +220,7 @@ def draw(work_dir: Path) -> List[Path]:
     pictures = []
     for i in crowded[:PICTURES]:
         picture = (
-            work_dir / f'{Path(dataset.get_data_info(i)["img_path"]).stem}.png'
+            work_dir / f'{Path(dataset.get_data_info(i)["img_path"]).stem}.jpg'
         )
         draw_one(dataset[i], models, picture)
         pictures.append(picture)
@@ -235,12 +235,12 @@ def draw_one(
     Args:
         data (dict): An item of the test data set.
         models (dict[str, nn.Module]): The detectors by name.
-        path (Path): PNG file to write.
+        path (Path): JPEG file to write.
     """
     image = data['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
     boxes = data['data_samples'].gt_instances.bboxes.numpy()
     top = len(boxes)
-    figure, axes = plt.subplots(2, 2, figsize=(10, 10.4))
+    figure, axes = plt.subplots(2, 2, figsize=(10, 10.4), layout='constrained')
     (truth, rpn, kl_rpn, heat) = axes.flat
     draw_boxes(truth, image, boxes)
     truth.set_title(f'ground truth: {top} tree crowns')
@@ -252,9 +252,8 @@ def draw_one(
     stds = std_map(log_vars, models['KL-RPN'].rpn_head.num_stds)
     bar = draw_std_map(heat, image, stds)
     heat.set_title('std of the surest anchor, in encoded offsets')
-    figure.tight_layout()
-    figure.colorbar(bar, ax=heat, fraction=0.045, pad=0.02)
-    figure.savefig(path, dpi=80)
+    figure.colorbar(bar, ax=heat, fraction=0.045)
+    figure.savefig(path, dpi=80, pil_kwargs=dict(quality=85))
     plt.close(figure)
 
 

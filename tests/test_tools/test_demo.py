@@ -1,0 +1,58 @@
+"""The demo on its real data, cut short."""
+
+import sys
+
+import pytest
+from conftest import ROOT, load_tool, run
+
+
+@pytest.mark.slow
+def test_demo_prints_its_table_and_draws(tmp_path):
+    text = run(
+        *(sys.executable, 'tools/demo.py', '--epochs', 1),
+        *('--work-dir', tmp_path),
+    )
+    assert '56 tiles of 352x352, 738 boxes' in text
+    assert '12 tiles of 352x352, 337 boxes' in text
+    table = (tmp_path / 'table.md').read_text()
+    assert table in text
+    names = ('AP', 'AP50', 'AR@10', 'AR@30', 'AR@100')
+    assert all(f' {name} ' in table for name in names)
+    for name in ('RPN', 'KL-RPN'):
+        row = next(line for line in table.splitlines() if f' {name} ' in line)
+        numbers = [float(cell) for cell in row.split('|')[2:-1]]
+        assert len(numbers) == 5
+        assert all(0 <= number <= 100 for number in numbers)
+    pictures = sorted(tmp_path.glob('*.jpg'))
+    assert len(pictures) == 3
+    assert all(picture.stat().st_size > 50_000 for picture in pictures)
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    return load_tool('tools/demo.py')
+
+
+def test_progress_reads_the_newest_line(demo, tmp_path):
+    (tmp_path / 'train RPN.log').write_text(
+        'INFO - Epoch(train)  [1][ 7/26]  lr: 1e-4  eta: 0:09:00  time: 1\n'
+        'INFO - Epoch(train) [12][14/26]  lr: 1e-4  eta: 0:04:18  time: 1\n'
+    )
+    (tmp_path / 'train KL-RPN.log').write_text('starting\n')
+    line = demo.progress_line(tmp_path, 75.0)
+    assert line == (
+        '  1 min 15 s: RPN epoch 12 14/26, 0:04:18 left; KL-RPN starting'
+    )
+
+
+def test_a_failed_job_shows_the_end_of_its_log(demo, tmp_path):
+    job = demo.start('train RPN', ['-c', 'raise OSError("disk")'], tmp_path)
+    with pytest.raises(SystemExit, match=r'(?s)train RPN failed.*disk'):
+        demo.finish('train RPN', job, tmp_path)
+
+
+def test_table_is_in_points(demo):
+    values = dict.fromkeys(demo.COLUMNS.values(), 0.1234)
+    table = demo.format_table({'RPN': values})
+    assert table.splitlines()[2].count('12.3') == 5

@@ -9,4 +9,4 @@ model = dict(
         pos_std=0.0,
         neg_std=1.0,
         neg_divergence='forward',
-        variance_map='free'))
+        log_variance='free'))

@@ -17,12 +17,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import cat_boxes
-from mmdet.utils import (
-    ConfigType,
-    InstanceList,
-    OptInstanceList,
-    reduce_mean,
-)
+from mmdet.utils import ConfigType, InstanceList, OptInstanceList, reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
@@ -30,7 +25,7 @@ from torch import Tensor
 
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
-from .variance_maps import VARIANCE_MAPS
+from .log_variance import LOG_VARIANCES, objectness
 
 
 @MODELS.register_module()
@@ -46,7 +41,7 @@ class KLRPNHead(RPNHead):
     A drop-in for :class:`RPNHead`: it takes every argument of that head, of
     which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
     keep their names; ``rpn_cls`` predicts the logits that
-    :mod:`.variance_maps` turns into log-variances, so that the checkpoint of
+    :mod:`.log_variance` turns into log-variances, so that the checkpoint of
     a trained RPNHead ranks proposals as it did, from the first step.
 
     What the sources leave open is an option here; each default is ours.
@@ -68,8 +63,9 @@ class KLRPNHead(RPNHead):
             of the former grows exponentially with the confidence in an object
             that nobody labelled. Positives always use the forward one, the
             only one finite for a Dirac. Defaults to 'reverse'.
-        variance_map (str): 'bounded' or 'free' above, see
-            :mod:`.variance_maps`. Defaults to 'bounded'.
+        log_variance (str): How it follows from the raw output and keeps the
+            floor: 'free' or 'bounded' above, see :mod:`.log_variance`.
+            Defaults to 'free'.
         loss_kl (dict): Config of the loss. Defaults to ``KLDivLoss``.
         **kwargs: Further arguments of :class:`RPNHead`.
 
@@ -88,7 +84,7 @@ class KLRPNHead(RPNHead):
         neg_std: float = 0.5,
         min_std: float = 0.03,
         neg_divergence: str = 'reverse',
-        variance_map: str = 'bounded',
+        log_variance: str = 'free',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
         **kwargs,
     ) -> None:
@@ -102,29 +98,24 @@ class KLRPNHead(RPNHead):
         names = ('forward', 'reverse')
         known = neg_divergence in names
         _check('neg_divergence', neg_divergence, known, f'one of {names}')
-        names = tuple(VARIANCE_MAPS)
-        known = variance_map in names
-        _check('variance_map', variance_map, known, f'one of {names}')
+        names = tuple(LOG_VARIANCES)
+        known = log_variance in names
+        _check('log_variance', log_variance, known, f'one of {names}')
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
         super().__init__(in_channels, num_classes, **kwargs)
-        _check(
-            'reg_decoded_bbox',
-            self.reg_decoded_bbox,
-            not self.reg_decoded_bbox,
-            'False: the divergence is one of encoded offsets',
-        )
-        _check(
-            'bbox_coder',
-            type(self.bbox_coder).__name__,
-            isinstance(self.bbox_coder, DeltaXYWHBBoxCoder),
-            'a DeltaXYWHBBoxCoder: stds are propagated through that decoder',
-        )
+        decoded = self.reg_decoded_bbox
+        remedy = 'False: the divergence is one of encoded offsets'
+        _check('reg_decoded_bbox', decoded, not decoded, remedy)
+        known = isinstance(self.bbox_coder, DeltaXYWHBBoxCoder)
+        remedy = 'a DeltaXYWHBBoxCoder: stds go through its decoder'
+        _check('bbox_coder', type(self.bbox_coder).__name__, known, remedy)
         self.pos_std = pos_std
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
-        self.variance_map = VARIANCE_MAPS[variance_map](min_std, neg_std)
+        self.min_std = min_std
+        self.log_variance = LOG_VARIANCES[log_variance]
         self.loss_kl = MODELS.build(loss_kl)
 
     def _init_layers(self) -> None:
@@ -148,7 +139,10 @@ class KLRPNHead(RPNHead):
         logits, bbox_pred = super().forward_single(x)
         # Half precision would tie the scores of anchors that top-k ranks.
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        return self.variance_map.log_var(logits.to(dtype)), bbox_pred
+        log_var = self.log_variance(
+            logits.to(dtype), self.min_std, self.neg_std
+        )
+        return log_var, bbox_pred
 
     def loss_by_feat(
         self,
@@ -273,7 +267,7 @@ class KLRPNHead(RPNHead):
             log_var = log_var.permute(1, 2, 0).reshape(-1, self.num_stds)
             # NMS wants boxes in the precision of the scores.
             mean = bbox_pred.permute(1, 2, 0).reshape(-1, 4).to(log_var.dtype)
-            scores = self.variance_map.objectness(log_var).mean(dim=1)
+            scores = objectness(log_var, self.neg_std).mean(dim=1)
             if 0 < nms_pre < len(scores):
                 scores, top = scores.topk(nms_pre)
                 log_var, mean, priors = log_var[top], mean[top], priors[top]
@@ -293,9 +287,7 @@ class KLRPNHead(RPNHead):
             scores=torch.cat(scores),
             level_ids=torch.cat(level_ids),
         )
-        return self._bbox_post_process(
-            results, cfg, rescale=rescale, img_meta=img_meta
-        )
+        return self._bbox_post_process(results, cfg, rescale, True, img_meta)
 
     def _bbox_post_process(
         self,

@@ -161,12 +161,12 @@ def naive_losses(head, log_vars, means, ground_truths):
 
 @pytest.mark.parametrize('num_stds', [1, 4])
 @pytest.mark.parametrize('neg_divergence', ['forward', 'reverse'])
-@pytest.mark.parametrize('variance_map', ['bounded', 'free'])
-def test_loss_equals_naive_reference(num_stds, neg_divergence, variance_map):
+@pytest.mark.parametrize('log_variance', ['bounded', 'free'])
+def test_loss_equals_naive_reference(num_stds, neg_divergence, log_variance):
     head = build_head(
         num_stds=num_stds,
         neg_divergence=neg_divergence,
-        variance_map=variance_map,
+        log_variance=log_variance,
         pos_std=0.1,
         neg_std=0.6,
         min_std=0.05,
@@ -303,10 +303,10 @@ def test_pos_weight_scales_the_positives():
 
 
 @pytest.mark.parametrize('num_stds', [1, 4])
-@pytest.mark.parametrize('variance_map', ['bounded', 'free'])
-def test_weights_of_an_rpn_head_give_its_proposals(num_stds, variance_map):
+@pytest.mark.parametrize('log_variance', ['bounded', 'free'])
+def test_weights_of_an_rpn_head_give_its_proposals(num_stds, log_variance):
     rpn = build_head(RPNHead)
-    head = build_head(num_stds=num_stds, variance_map=variance_map)
+    head = build_head(num_stds=num_stds, log_variance=log_variance)
     head.load_state_dict(rpn.state_dict())
     expected = rpn.predict_by_feat(*rpn(features()), batch_img_metas=metas())
     proposals = head.predict_by_feat(
@@ -315,10 +315,10 @@ def test_weights_of_an_rpn_head_give_its_proposals(num_stds, variance_map):
     torch.testing.assert_close(
         proposals[0].bboxes, expected[0].bboxes, rtol=1e-4, atol=1e-3
     )
-    if variance_map == 'bounded':
-        share = 1 - (0.03 / 0.5) ** 2
+    if log_variance == 'bounded':
+        share = 0.99 * (1 - (0.03 / 0.5) ** 2)
         torch.testing.assert_close(
-            proposals[0].scores, share * expected[0].scores
+            proposals[0].scores, 0.01 + share * expected[0].scores
         )
 
 
@@ -353,7 +353,7 @@ def test_proposals_are_ranked_and_carry_their_stds():
     # The best proposal, found by hand.
     score = torch.cat(
         [
-            1 - v.exp().reshape(3, 4, -1).mean(1).T.flatten() / 0.5**2
+            1 - 0.99 * v.exp().reshape(3, 4, -1).mean(1).T.flatten() / 0.5**2
             for v in log_vars
         ]
     )
@@ -440,7 +440,7 @@ def test_a_config_that_only_changes_the_type_builds():
         (dict(pos_std=0.5), r'pos_std must be in \[0, neg_std=0.5\)'),
         (dict(min_std=0), r'min_std must be in \(0, neg_std=0.5\)'),
         (dict(neg_divergence='both'), "neg_divergence .* got 'both'"),
-        (dict(variance_map='exp'), "variance_map .* got 'exp'"),
+        (dict(log_variance='exp'), "log_variance .* got 'exp'"),
         (dict(reg_decoded_bbox=True), 'reg_decoded_bbox must be False'),
         (
             dict(bbox_coder=dict(type='TBLRBBoxCoder')),

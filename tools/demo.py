@@ -37,10 +37,13 @@ from mmdet_klrpn.visualization import (
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-ROOT = Path(__file__).resolve().parent.parent
+TOOLS = Path(__file__).resolve().parent
 CONFIGS = {
-    'RPN': 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py',
-    'KL-RPN': 'configs/kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py',
+    name: str(TOOLS.parent / 'configs' / path)
+    for name, path in (
+        ('RPN', 'faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'),
+        ('KL-RPN', 'kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'),
+    )
 }
 # Metrics of the detector, then of its proposals alone.
 COLUMNS = {
@@ -71,7 +74,6 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
     parser.add_argument('--epochs', type=int, help='fewer, to try it out')
     args = parser.parse_args()
-    os.chdir(ROOT)
     work_dir = args.work_dir.resolve()
     started = time.time()
 
@@ -122,7 +124,7 @@ def train(work_dir: Path, options: List[str]) -> None:
     shutil.rmtree(work_dir, ignore_errors=True)
     jobs = {}
     for model, config in CONFIGS.items():
-        command = ['tools/train.py', config, '--work-dir']
+        command = [str(TOOLS / 'train.py'), config, '--work-dir']
         command.append(str(work_dir / model))
         if options:
             command += ['--cfg-options', *options]
@@ -168,7 +170,7 @@ def test(work_dir: Path) -> Dict[str, Dict[str, float]]:
         for model, config in CONFIGS.items():
             out = work_dir / model / kind
             command = [
-                'tools/test.py',
+                str(TOOLS / 'test.py'),
                 config,
                 str(checkpoint(work_dir, model)),
             ]

@@ -4,7 +4,7 @@
 .PHONY: help env demo test test-fast lint format clean
 
 VENV := .venv
-ifdef PYTHON
+ifeq ($(origin PYTHON),command line)
 ENV :=
 else
 PYTHON := $(VENV)/bin/python
@@ -39,4 +39,4 @@ format: $(ENV)
 	$(PYTHON) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info mmdet_klrpn/.mim
+	rm -rf $(VENV) build dist *.egg-info mmdet_klrpn/.mim .dist_test

@@ -25,10 +25,10 @@ def tiny_data(tmp_path_factory):
     generator = np.random.default_rng(0)
     images, annotations = [], []
     (root / 'images').mkdir()
-    for i in range(1, 5):
+    for i in range(1, 9):
         image = np.full((SIZE, SIZE, 3), 40, dtype=np.uint8)
         # The last image has no object.
-        for _ in range(2 if i < 4 else 0):
+        for _ in range(2 if i < 8 else 0):
             x, y = generator.integers(0, SIZE - 40, 2).tolist()
             side = int(generator.integers(24, 40))
             image[y : y + side, x : x + side] = (60, 200, 120)
@@ -74,8 +74,6 @@ val_evaluator = dict(ann_file='{data}/annotations.json')
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=1, val_interval=1)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
-randomness = dict(seed=0)
-auto_scale_lr = dict(enable=False, base_batch_size=4)
 """)
     return path
 

@@ -88,14 +88,28 @@ def test_trains_a_step_and_predicts(path, boxes):
     assert torch.isfinite(result.pred_instances.bboxes).all()
 
 
-def test_paper_variant_is_what_the_sources_state():
-    for path in CONFIGS:
-        if 'kl-rpn-paper' in path.stem:
-            head = Config.fromfile(path).model.rpn_head
-            assert head.pos_std == 0
-            assert head.neg_divergence == 'forward'
-            assert head.num_stds == 1
-            assert head.neg_std >= 1
+def test_paper_variants_are_what_the_sources_state():
+    paths = [path for path in CONFIGS if 'kl-rpn-paper' in path.stem]
+    assert len(paths) == 2
+    for path in paths:
+        head = Config.fromfile(path).model.rpn_head
+        assert head.pos_std == 0
+        assert head.neg_divergence == 'forward'
+        assert head.num_stds == 1
+        assert head.neg_std == 3
+
+
+def test_trees_pair_differs_in_the_head_alone():
+    pair = [path for path in CONFIGS if path.stem.endswith('trees')]
+    ours, baseline = (
+        Config.fromfile(path).to_dict()
+        for path in sorted(pair, key=lambda path: 'kl-rpn' not in path.stem)
+    )
+    assert baseline['randomness'] == dict(seed=0)
+    assert ours['model']['rpn_head'].pop('type') == 'KLRPNHead'
+    assert baseline['model']['rpn_head'].pop('type') == 'RPNHead'
+    ours.pop('custom_imports')
+    assert ours == baseline
 
 
 def test_rpn_checkpoint_loads_and_names_what_is_new(tmp_path):

@@ -61,6 +61,10 @@ TESTS = {
         'custom_imports.imports=[mmdet_klrpn]',
     ],
 }
+CAVEAT = (
+    'Points, of one scene, one class and one seed: this shows that it works, '
+    'not which is better.'
+)
 PICTURES = 3
 PROGRESS = re.compile(
     r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+/\d+)\].*eta: (\S+)'
@@ -82,7 +86,7 @@ def main() -> None:
     options = schedule_options(args.epochs) if args.epochs else []
     train(work_dir, options)
     table = format_table(test(work_dir))
-    print(f'\n{table}\n')
+    print(f'\n{table}\n\n{CAVEAT}\n')
     (work_dir / 'table.md').write_text(table + '\n')
     for picture in draw(work_dir):
         print(f'picture: {picture}')
@@ -121,9 +125,10 @@ def finish(job: str, process: subprocess.Popen, work_dir: Path) -> None:
 
 def train(work_dir: Path, options: List[str]) -> None:
     """Train all models side by side, with a line on the progress."""
-    shutil.rmtree(work_dir, ignore_errors=True)
     jobs = {}
     for model, config in CONFIGS.items():
+        # An earlier run's results would be taken for this one's.
+        shutil.rmtree(work_dir / model, ignore_errors=True)
         command = [str(TOOLS / 'train.py'), config, '--work-dir']
         command.append(str(work_dir / model))
         if options:
@@ -131,12 +136,16 @@ def train(work_dir: Path, options: List[str]) -> None:
         jobs[model] = start(f'train {model}', command, work_dir)
     started = printed = time.time()
     print(f'training {" and ".join(jobs)}; logs in {work_dir}', flush=True)
-    while any(job.poll() is None for job in jobs.values()):
+    while None in (states := [job.poll() for job in jobs.values()]):
+        if any(states):  # one has failed: the other is for nothing
+            for job in jobs.values():
+                job.terminate()
         time.sleep(0.5)
         if time.time() - printed > SECONDS_BETWEEN_LINES:
             printed = time.time()
             print(progress_line(work_dir, printed - started), flush=True)
-    for model, job in jobs.items():
+    # The one that failed by itself first, not the one that was terminated.
+    for model, job in sorted(jobs.items(), key=lambda item: -item[1].poll()):
         finish(f'train {model}', job, work_dir)
 
 

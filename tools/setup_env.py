@@ -24,12 +24,13 @@ MMCV_WHEELS = (
     'https://download.openmmlab.com/mmcv/dist/{device}/torch2.1.0/index.html'
 )
 PROBE_SECONDS = 5
-# mmcv is built with these; setuptools 81 dropped the pkg_resources it needs.
+# mmcv's build and mmengine import pkg_resources, which setuptools is dropping.
 BUILD_TOOLS = ('pip>=23', 'setuptools<81', 'wheel')
 CHECK = (
     'import torch, torchvision, mmcv._ext, mmdet.models, mim, pytest, ruff, '
     'codespell_lib, mmdet_klrpn'
 )
+HAS_CUDA = 'import torch, sys; sys.exit(torch.version.cuda is None)'
 
 
 class SetupError(Exception):
@@ -46,14 +47,7 @@ def main() -> int:
     if stamp.exists() and stamp.read_text() == wanted and works(folder):
         return 0
     try:
-        existed = folder.exists()
-        build(folder)
-        if existed and not works(folder):
-            say('that did not mend it: building it anew')
-            shutil.rmtree(folder)
-            build(folder)
-        if not works(folder, quiet=False):
-            raise SetupError(f'{folder} does not import, as shown above')
+        build_or_mend(folder)
     except SetupError as error:
         print(f'setup_env: {error}', file=sys.stderr)
         return 1
@@ -62,9 +56,29 @@ def main() -> int:
     return 0
 
 
+def build_or_mend(folder: Path) -> None:
+    """Complete an environment, or build it anew where that does not help."""
+    existed = folder.exists()
+    try:
+        build(folder)
+        mended = works(folder)
+    except SetupError as error:
+        if not existed:
+            raise
+        say(str(error))
+        mended = False
+    if existed and not mended:
+        say('it cannot be completed: building it anew')
+        shutil.rmtree(folder)
+        build(folder)
+    if not works(folder, quiet=False):
+        raise SetupError(f'{folder} does not import, as shown above')
+
+
 def fingerprint(folder: Path) -> str:
     """Hash of the Python, the place and each file that decides the result."""
-    digest = hashlib.sha256(f'{sys.version} {ROOT} {folder}'.encode())
+    facts = (sys.version, ROOT, folder, has_gpu())
+    digest = hashlib.sha256(repr(facts).encode())
     files = [Path(__file__), ROOT / 'setup.py', ROOT / 'setup.cfg']
     for file in files + sorted(REQUIREMENTS.glob('*.txt')):
         digest.update(file.read_bytes())
@@ -73,7 +87,8 @@ def fingerprint(folder: Path) -> str:
 
 def works(folder: Path, quiet: bool = True) -> bool:
     """Whether everything imports in an environment."""
-    return succeeds([folder / 'bin' / 'python', '-c', CHECK], quiet)
+    # Isolated: the package must be installed, not only lie in this folder.
+    return succeeds([folder / 'bin' / 'python', '-I', '-c', CHECK], quiet)
 
 
 def build(folder: Path) -> None:
@@ -83,7 +98,7 @@ def build(folder: Path) -> None:
     if not succeeds([python, '-m', 'pip', '--version']):
         say(f'making {folder} with Python {platform.python_version()}')
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
+        create(folder)
     (folder / 'setup_env.sha256').unlink(missing_ok=True)
     pip_install(python, '--upgrade', *BUILD_TOOLS)
     install_torch(python)
@@ -95,8 +110,23 @@ def build(folder: Path) -> None:
     pip_install(python, '--no-deps', '--editable', ROOT)
 
 
+def create(folder: Path) -> None:
+    """Make an empty environment with pip."""
+    try:
+        venv.create(folder, with_pip=True, symlinks=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise SetupError(
+            f'{sys.executable} cannot make a virtual environment ({error}): '
+            'on Debian and Ubuntu, install the package python3-venv'
+        ) from error
+
+
 def install_torch(python: Path) -> None:
     """Install torch: PyTorch's own CPU build where that serves and answers."""
+    if has_gpu() and not succeeds([python, '-c', HAS_CUDA]):
+        # Left by a build on a machine without a GPU, or nothing at all.
+        packages = ('torch', 'torchvision', 'mmcv')
+        succeeds([python, '-m', 'pip', 'uninstall', '--yes', *packages])
     options = []
     size = '2.7 GB'
     if not has_gpu() and answers(TORCH_CPU_INDEX + '/torch/'):
@@ -104,14 +134,16 @@ def install_torch(python: Path) -> None:
         options = ['--extra-index-url', TORCH_CPU_INDEX]
         size = '200 MB'
     say(f'installing torch, up to {size} to download')
-    pip_install(python, *options, pin('torch'), pin('torchvision'), 'numpy<2')
+    pip_install(python, *options, pin('torch'), pin('torchvision'))
 
 
 def install_mmcv(python: Path) -> None:
     """Install mmcv with its operators: a prebuilt wheel, else the sources."""
     mmcv = pin('mmcv')
-    version = mmcv.split('==')[1]
-    check = f'import mmcv._ext; assert mmcv.__version__ == {version!r}'
+    check = f'import mmcv._ext; assert mmcv.__version__ == {mmcv[6:]!r}'
+    if has_gpu():
+        check += '; from mmcv.ops import get_compiling_cuda_version as cuda'
+        check += '; assert cuda() != "not available"'
     if succeeds([python, '-c', check]):
         return
     links = MMCV_WHEELS.format(device='cu121' if has_gpu() else 'cpu')
@@ -124,16 +156,17 @@ def install_mmcv(python: Path) -> None:
         'compiling mmcv, ~20 minutes on two cores, once: there is no prebuilt '
         'wheel within reach for this Python and torch'
     )
+    succeeds([python, '-m', 'pip', 'uninstall', '--yes', 'mmcv'])
     pip_install(python, 'ninja')  # without it, one file at a time
     # In an isolated build mmcv does not find torch, and leaves its operators
     # out without a word.
     options = ['--no-build-isolation', '--no-binary=mmcv', '--no-cache-dir']
-    pip_install(python, *options, '--force-reinstall', '--no-deps', mmcv)
-    pip_install(python, mmcv)
-    if not succeeds([python, '-c', check], quiet=False):
+    built = succeeds(install_command(python, *options, mmcv), quiet=False)
+    if not built or not succeeds([python, '-c', check], quiet=False):
         raise SetupError(
-            'mmcv was compiled but its operators (mmcv._ext) do not import: '
-            'is there a C++17 compiler, and memory for four of its jobs?'
+            'mmcv could not be compiled with its operators (mmcv._ext), as '
+            'shown above: it takes a C++17 compiler, the headers of Python, 8 '
+            'GB of memory and, for a GPU, the CUDA toolkit with nvcc'
         )
 
 

@@ -48,3 +48,9 @@ param_scheduler = [
 default_hooks = dict(
     logger=dict(interval=7),
     checkpoint=dict(interval=6, max_keep_ckpts=1))
+# RPN and KL-RPN are compared on the same initial weights and order of images.
+randomness = dict(seed=0)
+auto_scale_lr = dict(enable=False, base_batch_size=2)
+# mmdet's MobileNetV2 freezes its stages after DDP has counted the parameters,
+# and has a last convolution that nothing here reads.
+find_unused_parameters = True

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import mmdet
 import mmengine.runner.runner
-import torch
 import torch.distributed as dist
+from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
@@ -17,7 +17,7 @@ def run_mmdet_tool(name: str) -> None:
     """Run one of mmdet's own tools in this process, as ``__main__``.
 
     Its command line, help and behaviour are mmdet's, except that
-    ``--launcher pytorch`` works without a GPU too, through gloo.
+    ``--launcher pytorch`` works without an accelerator too, through gloo.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
@@ -36,7 +36,7 @@ def run_mmdet_tool(name: str) -> None:
             f'{name} is not among the tools of mmdet {mmdet.__version__} in '
             f'{root}: reinstall it, for example with `mim install mmdet`'
         )
-    if _launcher(sys.argv) == 'pytorch' and not torch.cuda.is_available():
+    if _launcher(sys.argv) == 'pytorch' and get_device() == 'cpu':
         _distribute_on_cpu()
     runpy.run_path(str(tool), run_name='__main__')
 
@@ -59,7 +59,7 @@ class _CPUDistributedDataParallel(MMDistributedDataParallel):
 
 
 def _distribute_on_cpu() -> None:
-    """Make the two steps work for which mmengine requires a GPU."""
+    """Make the two steps work for which mmengine requires an accelerator."""
     if 'RANK' not in os.environ:
         raise RuntimeError(
             '--launcher pytorch needs the environment of torchrun: '

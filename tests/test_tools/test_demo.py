@@ -1,6 +1,7 @@
 """The demo on its real data, cut short."""
 
 import sys
+import time
 
 import pytest
 from conftest import ROOT, load_tool, run
@@ -16,6 +17,7 @@ def test_demo_prints_its_table_and_draws(tmp_path):
     assert '12 tiles of 352x352, 337 boxes' in text
     table = (tmp_path / 'table.md').read_text()
     assert table in text
+    assert 'one scene, one class and one seed' in text
     names = ('AP', 'AP50', 'AR@10', 'AR@30', 'AR@100')
     assert all(f' {name} ' in table for name in names)
     for name in ('RPN', 'KL-RPN'):
@@ -46,10 +48,31 @@ def test_progress_reads_the_newest_line(demo, tmp_path):
     )
 
 
-def test_a_failed_job_shows_the_end_of_its_log(demo, tmp_path):
-    job = demo.start('train RPN', ['-c', 'raise OSError("disk")'], tmp_path)
-    with pytest.raises(SystemExit, match=r'(?s)train RPN failed.*disk'):
-        demo.finish('train RPN', job, tmp_path)
+def test_a_failed_training_stops_the_other(demo, tmp_path, monkeypatch):
+    (tmp_path / 'train.py').write_text(
+        'import sys, time\n'
+        'if "kl_rpn" in sys.argv[1]:\n'
+        '    raise OSError("disk full")\n'
+        'time.sleep(120)\n'
+    )
+    monkeypatch.setattr(demo, 'TOOLS', tmp_path)
+    started = time.time()
+    with pytest.raises(
+        SystemExit, match=r'(?s)train KL-RPN failed.*disk full'
+    ):
+        demo.train(tmp_path / 'work', [])
+    assert time.time() - started < 60
+
+
+def test_training_deletes_nothing_else(demo, tmp_path, monkeypatch):
+    (tmp_path / 'train.py').touch()
+    (tmp_path / 'thesis.tex').touch()
+    (tmp_path / 'RPN').mkdir()
+    (tmp_path / 'RPN' / 'old.json').touch()
+    monkeypatch.setattr(demo, 'TOOLS', tmp_path)
+    demo.train(tmp_path, [])
+    assert (tmp_path / 'thesis.tex').exists()
+    assert not (tmp_path / 'RPN' / 'old.json').exists()
 
 
 def test_table_is_in_points(demo):

@@ -1,9 +1,11 @@
 """When the environment is built, mended or left alone."""
 
+import socket
 import sys
+import venv
 
 import pytest
-from conftest import load_tool
+from conftest import ROOT, load_tool
 
 
 @pytest.fixture
@@ -22,6 +24,7 @@ def tool(tmp_path, monkeypatch):
         module.working = True
 
     module.stays_broken = False
+    module.has_gpu = lambda: False
     monkeypatch.setattr(module, 'build', build)
     monkeypatch.setattr(module, 'works', lambda *_, **__: module.working)
     monkeypatch.setattr(sys, 'argv', ['setup_env.py', str(module.folder)])
@@ -62,9 +65,31 @@ def test_what_cannot_be_mended_is_built_anew(tool):
     assert tool.builds == [True, False]
 
 
+def test_what_pip_cannot_complete_is_built_anew(tool, monkeypatch):
+    tool.folder.mkdir()
+    (tool.folder / 'debris').touch()
+
+    def build(folder):
+        tool.builds.append(folder.exists())
+        if folder.exists():
+            raise tool.SetupError('this failed: pip install')
+        folder.mkdir()
+
+    monkeypatch.setattr(tool, 'build', build)
+    assert tool.main() == 0
+    assert tool.builds == [True, False]
+
+
+def test_a_gpu_that_appears_is_noticed(tool, monkeypatch):
+    assert tool.main() == 0
+    monkeypatch.setattr(tool, 'has_gpu', lambda: True)
+    assert tool.main() == 0
+    assert tool.builds == [False, True]
+
+
 def test_a_failure_is_said_and_leaves_no_stamp(tool, monkeypatch, capsys):
     def fail(folder):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         raise tool.SetupError('no compiler')
 
     monkeypatch.setattr(tool, 'build', fail)
@@ -73,22 +98,41 @@ def test_a_failure_is_said_and_leaves_no_stamp(tool, monkeypatch, capsys):
     assert list(tool.folder.iterdir()) == []
 
 
+def test_the_package_must_be_installed_not_only_lie_here(
+    monkeypatch, tmp_path
+):
+    tool = load_tool('tools/setup_env.py')
+    monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
+    monkeypatch.chdir(ROOT)
+    venv.create(tmp_path / 'env', symlinks=True)
+    assert not tool.works(tmp_path / 'env')
+
+
+def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
+    def fail(*args, **kwargs):
+        raise tool.subprocess.CalledProcessError(1, 'ensurepip')
+
+    monkeypatch.setattr(tool.venv, 'create', fail)
+    with pytest.raises(tool.SetupError, match='python3-venv'):
+        tool.create(tool.folder)
+
+
 def test_mmcv_without_operators_is_an_error(tool, monkeypatch):
     monkeypatch.setattr(tool, 'answers', lambda url: False)
-    monkeypatch.setattr(tool, 'has_gpu', lambda: False)
-    installed = []
-    monkeypatch.setattr(
-        tool, 'pip_install', lambda python, *args: installed.append(args)
-    )
-    # pip says that it installed a wheel, but the operators never import.
-    monkeypatch.setattr(
-        tool, 'succeeds', lambda command, quiet=True: 'pip' in command
-    )
+    monkeypatch.setattr(tool, 'pip_install', lambda python, *args: None)
+    commands = []
+
+    def succeeds(command, quiet=True):
+        commands.append([str(word) for word in command])
+        # pip says that it installed mmcv, but the operators never import.
+        return 'install' in command
+
+    monkeypatch.setattr(tool, 'succeeds', succeeds)
     with pytest.raises(tool.SetupError, match=r'mmcv\._ext'):
         tool.install_mmcv(tool.folder / 'bin' / 'python')
-    built = [args for args in installed if '--no-binary=mmcv' in args]
-    assert len(built) == 1
-    assert '--no-build-isolation' in built[0]
+    (built,) = [words for words in commands if '--no-binary=mmcv' in words]
+    assert '--no-build-isolation' in built
+    assert 'mmcv==2.1.0' in built
 
 
 def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
@@ -97,6 +141,7 @@ def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
         tool, 'pip_install', lambda python, *args: installed.append(args)
     )
     monkeypatch.setattr(tool, 'answers', lambda url: True)
+    monkeypatch.setattr(tool, 'succeeds', lambda command: True)
     for gpu in (False, True):
         monkeypatch.setattr(tool, 'has_gpu', lambda gpu=gpu: gpu)
         tool.install_torch(tool.folder)
@@ -105,8 +150,15 @@ def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
 
 
 def test_an_address_that_never_answers_is_given_up(tool, monkeypatch):
-    monkeypatch.setattr(tool, 'PROBE_SECONDS', 5)
-    assert not tool.answers('http://127.0.0.1:9/')
+    monkeypatch.setattr(tool, 'PROBE_SECONDS', 1)
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        assert not tool.answers(f'http://127.0.0.1:{silent.getsockname()[1]}')
+
+
+def test_an_address_that_refuses_is_given_up(tool):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = server.getsockname()[1]
+    assert not tool.answers(f'http://127.0.0.1:{port}')
 
 
 def test_every_runtime_pin_is_found(tool):

@@ -27,7 +27,7 @@ def scalars(work_dir):
 
 def test_training_logs_losses_and_diagnostics(trained):
     logged = scalars(trained)
-    assert len(logged) == 2  # 3 images with objects, 2 a batch
+    assert len(logged) == 4  # 7 images with objects, 2 a batch
     for line in logged:
         total = sum(
             value for key, value in line.items() if key.startswith('loss_')
@@ -45,11 +45,22 @@ def test_resume_goes_on_where_it_stopped(trained, tiny_config):
     text = run(
         *(*train, '--work-dir', work_dir, '--resume'),
         *('--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=2'),
+        'train_dataloader.batch_size=4',
     )
     assert 'resumed epoch: 1' in text
-    assert 'Scaling the original LR by 0.5' in text
+    assert 'Scaling the original LR by 2.0' in text
     checkpoint = torch.load(work_dir / 'epoch_2.pth', map_location='cpu')
     assert checkpoint['meta']['epoch'] == 2
+
+
+def test_amp_without_a_gpu_says_so(tiny_config, tmp_path):
+    text = run(
+        *(sys.executable, 'tools/train.py', tiny_config),
+        *('--amp', '--work-dir', tmp_path),
+        env=without_gpu(),
+        check=False,
+    )
+    assert 'only available training on gpu' in text
 
 
 def test_test_evaluates_detections_and_proposals(trained, tiny_config):
@@ -70,7 +81,7 @@ def test_dist_train_and_dist_test_without_a_gpu(tiny_config, tmp_path):
         *('tools/dist_train.sh', tiny_config, 2, '--work-dir', tmp_path),
         env=without_gpu(),
     )
-    assert len(scalars(tmp_path)) == 1  # 2 ranks of 2 images
+    assert len(scalars(tmp_path)) == 2  # 7 images, 2 ranks with 2 a batch
     checkpoint = tmp_path / 'epoch_1.pth'
     text = run(
         *('tools/dist_test.sh', tiny_config, checkpoint, 2),

@@ -24,6 +24,8 @@ SCENES = dict(
     test='2019_YELL_2_541000_4977000_image_crop',
 )
 
+FORMATS = ('.png', '.xml')
+
 
 def read_voc_boxes(path: Path) -> np.ndarray:
     """Read the boxes of a VOC XML file as (n, 4) x1, y1, x2, y2 in pixels."""
@@ -115,7 +117,7 @@ def tile_scene(
 def convert(
     root: Path, tile: int = 352, min_visible: float = 0.4
 ) -> List[str]:
-    """Fetch the photographs and write the data set, unless it is there.
+    """Fetch the photographs, unless they are there, and write the data set.
 
     Args:
         root (Path): Folder of the data set.
@@ -125,18 +127,18 @@ def convert(
     Returns:
         list[str]: A line on each split.
     """
+    photos = {
+        split: root / 'photographs' / f'{scene}.png'
+        for split, scene in SCENES.items()
+    }
+    files = [p.with_suffix(e) for p in photos.values() for e in FORMATS]
+    members = {f'deepforest/data/{file.name}': file for file in files}
+    fetch_from_wheel(REQUIREMENT, SHA256, members)
     lines = []
-    for split, scene in SCENES.items():
-        photo = root / 'photographs' / f'{scene}.png'
-        labels = photo.with_suffix('.xml')
-        fetch_from_wheel(
-            REQUIREMENT,
-            SHA256,
-            {f'deepforest/data/{p.name}': p for p in (photo, labels)},
-        )
+    for split, photo in photos.items():
         images, annotations = tile_scene(
             mmcv.imread(str(photo)),
-            read_voc_boxes(labels),
+            read_voc_boxes(photo.with_suffix('.xml')),
             root / split,
             tile,
             min_visible,

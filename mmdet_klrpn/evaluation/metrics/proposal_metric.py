@@ -24,7 +24,11 @@ class ProposalMetric(CocoMetric):
         metric (str): Accepted and unused, since a config that inherits one of
             mmdet's has it.
         format_only (bool): Must be False: recall needs the ground truth.
-        **kwargs: Further arguments of :class:`CocoMetric`.
+        iou_thrs (Sequence[float], optional): IoU thresholds to average over.
+            Defaults to 0.5 to 0.95 in steps of 0.05.
+        backend_args (dict, optional): File backend of ``ann_file``.
+        collect_device (str): Where ranks gather results, 'cpu' or 'gpu'.
+        prefix (str, optional): Prefix of the names. Defaults to 'proposal'.
 
     Raises:
         ValueError: If ``ann_file`` is missing, ``proposal_nums`` is empty or
@@ -39,7 +43,10 @@ class ProposalMetric(CocoMetric):
         proposal_nums: Sequence[int] = (10, 30, 100),
         metric: str = 'proposal',
         format_only: bool = False,
-        **kwargs,
+        iou_thrs: Optional[Sequence[float]] = None,
+        backend_args: Optional[dict] = None,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
     ) -> None:
         if format_only:
             raise ValueError(
@@ -55,7 +62,10 @@ class ProposalMetric(CocoMetric):
             ann_file=ann_file,
             metric='proposal',
             proposal_nums=sorted(proposal_nums),
-            **kwargs,
+            iou_thrs=iou_thrs,
+            backend_args=backend_args,
+            collect_device=collect_device,
+            prefix=prefix,
         )
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:

@@ -22,10 +22,11 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn.functional import relu
 
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
-from .log_variance import LOG_VARIANCES, objectness
+from .log_variance import log_variance, objectness
 
 
 @MODELS.register_module()
@@ -41,8 +42,9 @@ class KLRPNHead(RPNHead):
     A drop-in for :class:`RPNHead`: it takes every argument of that head, of
     which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
     keep their names; ``rpn_cls`` predicts the logits that
-    :mod:`.log_variance` turns into log-variances, so that the checkpoint of
-    a trained RPNHead ranks proposals as it did, from the first step.
+    :mod:`.log_variance` turns into log-variances, so that the checkpoint of a
+    trained RPNHead ranks proposals as it did. Its one logit per anchor is
+    repeated for four stds, which is logged.
 
     What the sources leave open is an option here; each default is ours.
 
@@ -59,13 +61,11 @@ class KLRPNHead(RPNHead):
         min_std (float): Floor of the predicted std, in encoded offsets,
             without which a Dirac has no minimum. Defaults to 0.03.
         neg_divergence (str): 'forward', KL(target || prediction), or
-            'reverse', KL(prediction || target), for negatives. The gradient
-            of the former grows exponentially with the confidence in an object
-            that nobody labelled. Positives always use the forward one, the
-            only one finite for a Dirac. Defaults to 'reverse'.
-        log_variance (str): How it follows from the raw output and keeps the
-            floor: 'free' or 'bounded' above, see :mod:`.log_variance`.
-            Defaults to 'free'.
+            'reverse', KL(prediction || target), for negatives. The cost of
+            the former grows exponentially with the confidence in an object
+            that nobody labelled, that of the latter linearly. Positives always
+            use the forward one, the only one finite for a Dirac. Defaults to
+            'reverse'.
         loss_kl (dict): Config of the loss. Defaults to ``KLDivLoss``.
         **kwargs: Further arguments of :class:`RPNHead`.
 
@@ -84,7 +84,6 @@ class KLRPNHead(RPNHead):
         neg_std: float = 0.5,
         min_std: float = 0.03,
         neg_divergence: str = 'reverse',
-        log_variance: str = 'free',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
         **kwargs,
     ) -> None:
@@ -98,9 +97,6 @@ class KLRPNHead(RPNHead):
         names = ('forward', 'reverse')
         known = neg_divergence in names
         _check('neg_divergence', neg_divergence, known, f'one of {names}')
-        names = tuple(LOG_VARIANCES)
-        known = log_variance in names
-        _check('log_variance', log_variance, known, f'one of {names}')
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
@@ -115,7 +111,6 @@ class KLRPNHead(RPNHead):
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
         self.min_std = min_std
-        self.log_variance = LOG_VARIANCES[log_variance]
         self.loss_kl = MODELS.build(loss_kl)
 
     def _init_layers(self) -> None:
@@ -136,12 +131,17 @@ class KLRPNHead(RPNHead):
               H, W), in float32 at least.
             - bbox_pred (Tensor): Their means, (N, A * 4, H, W).
         """
-        logits, bbox_pred = super().forward_single(x)
-        # Half precision would tie the scores of anchors that top-k ranks.
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        log_var = self.log_variance(
-            logits.to(dtype), self.min_std, self.neg_std
-        )
+        x = relu(self.rpn_conv(x))
+        bbox_pred = self.rpn_reg(x)
+        dtype = self.rpn_cls.weight.dtype
+        if x.dtype == dtype:
+            logits = self.rpn_cls(x)
+        else:
+            # In autocast's half precision the scores would tie by hundreds.
+            with torch.autocast(x.device.type, enabled=False):
+                logits = self.rpn_cls(x.to(dtype))
+        dtype = torch.promote_types(dtype, torch.float32)
+        log_var = log_variance(logits.to(dtype), self.min_std, self.neg_std)
         return log_var, bbox_pred
 
     def loss_by_feat(
@@ -197,7 +197,6 @@ class KLRPNHead(RPNHead):
 
         # The same on every rank, or ranks with few samples would weigh more.
         avg_factor = reduce_mean(log_var.new_tensor(float(avg_factor)))
-        avg_factor = avg_factor.clamp(min=1)
         loss_pos = self.loss_kl(
             mean[pos],
             log_var[pos],
@@ -205,6 +204,7 @@ class KLRPNHead(RPNHead):
             self.pos_std,
             weight=weights[pos, None],
             avg_factor=avg_factor,
+            reduction_override='mean',
         )
         loss_neg = self._loss_neg(mean[neg], log_var[neg], avg_factor)
         return dict(
@@ -227,7 +227,8 @@ class KLRPNHead(RPNHead):
             neg_log_var = torch.full_like(log_var, 2 * math.log(self.neg_std))
             prediction = (mean, neg_log_var)
             target = (mean, (0.5 * log_var).exp())
-        return self.loss_kl(*prediction, *target, avg_factor=avg_factor)
+        factor = dict(avg_factor=avg_factor, reduction_override='mean')
+        return self.loss_kl(*prediction, *target, **factor)
 
     def _predict_by_feat_single(
         self,
@@ -312,7 +313,7 @@ class KLRPNHead(RPNHead):
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args, **kwargs
     ) -> None:
-        """Spread an RPNHead's objectness logits over the stds of an anchor."""
+        """Repeat one logit per anchor, as RPNHead has, for each std."""
         for name, own in self.rpn_cls.named_parameters():
             key = f'{prefix}rpn_cls.{name}'
             given = state_dict.get(key)
@@ -321,8 +322,8 @@ class KLRPNHead(RPNHead):
             if self.num_stds > 1:
                 state_dict[key] = given.repeat_interleave(self.num_stds, dim=0)
                 print_log(
-                    f'{key}: {len(given)} logits of an RPN head are copied to '
-                    f'the {len(own)} of KLRPNHead, {self.num_stds} per anchor',
+                    f'{key}: the {len(given)} logits of the checkpoint, one '
+                    f'per anchor, are repeated to {len(own)}, one per std',
                     logger='current',
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -10,18 +10,22 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import elu
 
-# exp(30) times the largest squared error stays finite in float32.
-_MAX_LOG_VAR = 30.0
 # The share of [0, 1] that anchors less sure than a negative's target get.
 _BACKGROUND_SHARE = 0.01
 
 
-def free_log_var(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
-    """Log-variance 2 log(neg_std) - z, above a floor and free upwards.
+def log_variance(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
+    r"""Log-variance of a logit, strictly decreasing.
 
-    Softplus keeps the floor, so that no gradient stops there abruptly.
+    .. math:: \sigma^2 = \sigma_{min}^2 + (\sigma_{neg}^2 - \sigma_{min}^2)
+              \begin{cases} e^{-z} & z \ge 0 \\ 1 - z & z < 0 \end{cases}
+
+    It is neg_std^2 at z = 0, falls exponentially towards the floor, which is
+    kept smoothly, and rises linearly. Were it exponential there too, the
+    divergence of a clear background anchor, such as those of a loaded RPN with
+    logits near -10, would be astronomic; so its gradient is at most 1/2.
 
     Args:
         logits (Tensor): Raw outputs z, any shape.
@@ -31,39 +35,26 @@ def free_log_var(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
     Returns:
         Tensor: Log-variances of the same shape.
     """
-    floor = 2 * math.log(min_std)
-    log_var = (2 * math.log(neg_std) - logits).clamp(max=_MAX_LOG_VAR)
-    return floor + softplus(log_var - floor)
-
-
-def bounded_log_var(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
-    r"""Log of the mean of both bounds' variances, weighted by sigmoid(z).
-
-    With p = sigmoid(z), :math:`\sigma^2 = p\,\sigma_{min}^2
-    + (1 - p)\,\sigma_{neg}^2`. The minimiser of the expected loss of an anchor
-    that is positive with probability P, and then has squared error e^2, has
-    this very form: P e^2 + (1 - P) neg_std^2.
-
-    Args:
-        logits (Tensor): Raw outputs z, any shape.
-        min_std (float): Floor of the standard deviation.
-        neg_std (float): Its ceiling.
-
-    Returns:
-        Tensor: Log-variances of the same shape.
-    """
-    share = 1 - (min_std / neg_std) ** 2
-    return 2 * math.log(neg_std) + torch.log1p(-share * logits.sigmoid())
+    floor = (min_std / neg_std) ** 2
+    ratio = floor + (1 - floor) * (1 + elu(-logits))
+    return 2 * math.log(neg_std) + ratio.log()
 
 
 def objectness(log_var: Tensor, neg_std: float) -> Tensor:
     r"""Score of an anchor, strictly decreasing in its variance.
 
-    :math:`1 - \sigma^2 / \sigma_{neg}^2` estimates P (1 - e^2 / neg_std^2):
-    the probability of an object times how well it is localised. It is laid
-    over [0.01, 1]. Below 0.01, the anchors whose variance exceeds that of a
-    negative's target keep their order, :math:`0.01\,\sigma_{neg}^2 /
-    \sigma^2`, where a clamp at 0 would tie thousands of them.
+    :math:`1 - \sigma^2 / \sigma_{neg}^2`, laid over [0.01, 1]. Below 0.01, the
+    anchors whose variance exceeds that of a negative's target keep their
+    order, :math:`0.01\,\sigma_{neg}^2 / \sigma^2`, where a clamp at 0 would
+    tie thousands of them.
+
+    What it estimates follows from the variance that minimises the expected
+    loss of an anchor that is positive with probability P, and then has
+    squared error e^2. With v and k for that variance and e^2 in units of
+    neg_std^2: under the forward divergence of negatives v = P k + 1 - P, and
+    the score is P (1 - k), the probability of an object times how well it is
+    localised. Under the reverse one, (1 - P) v^2 + (2 P - 1) v = P k: for a
+    small k the odds P / (1 - P), up to 1 where an object is as likely as not.
 
     Args:
         log_var (Tensor): Log-variances, any shape.
@@ -76,6 +67,3 @@ def objectness(log_var: Tensor, neg_std: float) -> Tensor:
     sure = _BACKGROUND_SHARE - (1 - _BACKGROUND_SHARE) * torch.expm1(ratio)
     background = _BACKGROUND_SHARE * torch.exp(-ratio)
     return torch.where(ratio < 0, sure, background)
-
-
-LOG_VARIANCES = dict(free=free_log_var, bounded=bounded_log_var)

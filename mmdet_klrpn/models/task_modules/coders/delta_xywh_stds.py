@@ -7,13 +7,15 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
+# The decoder's own limit on dw and dh, which it takes as an aspect ratio.
+_MAX_RATIO = abs(math.log(16 / 1000))
+
 
 def decode_delta_xywh_stds(
     coder: DeltaXYWHBBoxCoder,
     priors: Tensor,
     deltas: Tensor,
     stds: Tensor,
-    wh_ratio_clip: float = 16 / 1000,
 ) -> Tensor:
     r"""Propagate the std of encoded offsets to that of box corners in pixels.
 
@@ -33,7 +35,6 @@ def decode_delta_xywh_stds(
         priors (Tensor | BaseBoxes): (n, 4), as x1, y1, x2, y2 in input pixels.
         deltas (Tensor): (n, 4), predicted means dx, dy, dw, dh, encoded.
         stds (Tensor): (n, 4) or (n, 1), their std in encoded offsets.
-        wh_ratio_clip (float): The decoder's limit on exp(dw), as its inverse.
 
     Returns:
         Tensor: (n, 4), std of x1, y1, x2, y2 in input pixels. Corners of one
@@ -45,8 +46,7 @@ def decode_delta_xywh_stds(
     shifts = deltas.new_tensor(coder.means)
     stds = stds.expand(-1, 4) * scales
 
-    max_ratio = abs(math.log(wh_ratio_clip))
-    dwh = (deltas * scales + shifts)[:, 2:].clamp(-max_ratio, max_ratio)
+    dwh = (deltas * scales + shifts)[:, 2:].clamp(-_MAX_RATIO, _MAX_RATIO)
     centre_std = prior_wh * stds[:, :2]
     half_size_std = 0.5 * prior_wh * dwh.exp() * stds[:, 2:]
     return torch.hypot(centre_std, half_size_std).repeat(1, 2)

@@ -77,13 +77,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
     parser.add_argument('--epochs', type=int, help='fewer, to try it out')
+    parser.add_argument('--seed', type=int, default=0, help='of both models')
     args = parser.parse_args()
     work_dir = args.work_dir.resolve()
     started = time.time()
 
     print('\n'.join(trees.convert(Path('data/trees'))))
     mobilenetv2_to_mmdet.convert(Path('data/mobilenetv2.pth'))
-    options = schedule_options(args.epochs) if args.epochs else []
+    options = [f'randomness.seed={args.seed}']
+    if args.epochs:
+        options += schedule_options(args.epochs)
     train(work_dir, options)
     table = format_table(test(work_dir))
     print(f'\n{table}\n\n{CAVEAT}\n')
@@ -130,9 +133,7 @@ def train(work_dir: Path, options: List[str]) -> None:
         # An earlier run's results would be taken for this one's.
         shutil.rmtree(work_dir / model, ignore_errors=True)
         command = [str(TOOLS / 'train.py'), config, '--work-dir']
-        command.append(str(work_dir / model))
-        if options:
-            command += ['--cfg-options', *options]
+        command += [str(work_dir / model), '--cfg-options', *options]
         jobs[model] = start(f'train {model}', command, work_dir)
     started = printed = time.time()
     print(f'training {" and ".join(jobs)}; logs in {work_dir}', flush=True)
@@ -251,15 +252,17 @@ def draw_one(
     image = data['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
     boxes = data['data_samples'].gt_instances.bboxes.numpy()
     top = len(boxes)
-    figure, axes = plt.subplots(2, 2, figsize=(10, 10.4), layout='constrained')
+    figure, axes = plt.subplots(
+        2, 2, figsize=(10.7, 10.3), layout='constrained'
+    )
     (truth, rpn, kl_rpn, heat) = axes.flat
     draw_boxes(truth, image, boxes)
     truth.set_title(f'ground truth: {top} tree crowns')
     for name, ax in zip(CONFIGS, (rpn, kl_rpn)):
         log_vars, proposals = propose(models[name], data)
         draw_proposals(ax, image, proposals, top)
-        ax.set_title(f'{name}: its {top} best proposals')
-    kl_rpn.set_title(kl_rpn.get_title() + ', with one standard deviation')
+        ax.set_title(f'{name}: {top} best proposals, yellow first')
+    kl_rpn.set_title(f'KL-RPN: {top} best proposals, ± one std')
     stds = std_map(log_vars, models['KL-RPN'].rpn_head.num_stds)
     bar = draw_std_map(heat, image, stds)
     heat.set_title('std of the surest anchor, in encoded offsets')

@@ -10,7 +10,7 @@ from conftest import ROOT, load_tool, run
 @pytest.mark.slow
 def test_demo_prints_its_table_and_draws(tmp_path):
     text = run(
-        *(sys.executable, 'tools/demo.py', '--epochs', 1),
+        *(sys.executable, 'tools/demo.py', '--epochs', 1, '--seed', 1),
         *('--work-dir', tmp_path),
     )
     assert '56 tiles of 352x352, 738 boxes' in text
@@ -25,6 +25,9 @@ def test_demo_prints_its_table_and_draws(tmp_path):
         numbers = [float(cell) for cell in row.split('|')[2:-1]]
         assert len(numbers) == 5
         assert all(0 <= number <= 100 for number in numbers)
+    for name in ('RPN', 'KL-RPN'):
+        log = (tmp_path / f'train {name}.log').read_text()
+        assert 'randomness = dict(seed=1)' in log
     pictures = sorted(tmp_path.glob('*.jpg'))
     assert len(pictures) == 3
     assert all(picture.stat().st_size > 50_000 for picture in pictures)

@@ -30,6 +30,8 @@ CHECK = (
     'import torch, torchvision, mmcv._ext, mmdet.models, mim, pytest, ruff, '
     'codespell_lib, mmdet_klrpn'
 )
+# What even an interrupted creation of an environment leaves.
+ENV_PARTS = ('bin', 'pyvenv.cfg')
 HAS_CUDA = 'import torch, sys; sys.exit(torch.version.cuda is None)'
 
 
@@ -58,7 +60,12 @@ def main() -> int:
 
 def build_or_mend(folder: Path) -> None:
     """Complete an environment, or build it anew where that does not help."""
-    existed = folder.exists()
+    existed = folder.exists() and any(folder.iterdir())
+    if existed and not any((folder / p).exists() for p in ENV_PARTS):
+        raise SetupError(
+            f'{folder} is no virtual environment and is left as it is: name '
+            'another folder'
+        )
     try:
         build(folder)
         mended = works(folder)
@@ -100,7 +107,7 @@ def build(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         create(folder)
     (folder / 'setup_env.sha256').unlink(missing_ok=True)
-    pip_install(python, '--upgrade', *BUILD_TOOLS)
+    pip_install(python, *BUILD_TOOLS)
     install_torch(python)
     install_mmcv(python)
     say('installing mmdet, openmim, the test tools and this package')
@@ -140,7 +147,8 @@ def install_torch(python: Path) -> None:
 def install_mmcv(python: Path) -> None:
     """Install mmcv with its operators: a prebuilt wheel, else the sources."""
     mmcv = pin('mmcv')
-    check = f'import mmcv._ext; assert mmcv.__version__ == {mmcv[6:]!r}'
+    version = mmcv.split('==')[1]
+    check = f'import mmcv._ext; assert mmcv.__version__ == {version!r}'
     if has_gpu():
         check += '; from mmcv.ops import get_compiling_cuda_version as cuda'
         check += '; assert cuda() != "not available"'

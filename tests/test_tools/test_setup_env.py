@@ -18,7 +18,7 @@ def tool(tmp_path, monkeypatch):
 
     def build(folder):
         module.builds.append(folder.exists())
-        folder.mkdir(exist_ok=True)
+        (folder / 'bin').mkdir(parents=True, exist_ok=True)
         if module.builds == [True] and module.stays_broken:
             return
         module.working = True
@@ -46,7 +46,7 @@ def test_builds_again_when_a_requirement_changes(tool, tmp_path, monkeypatch):
 
 
 def test_an_interrupted_build_is_completed(tool):
-    tool.folder.mkdir()  # no stamp: it was not finished
+    (tool.folder / 'bin').mkdir(parents=True)  # but no stamp
     assert tool.main() == 0
     assert tool.builds == [True]
 
@@ -59,7 +59,7 @@ def test_an_environment_that_broke_is_mended(tool):
 
 
 def test_what_cannot_be_mended_is_built_anew(tool):
-    tool.folder.mkdir()
+    (tool.folder / 'bin').mkdir(parents=True)
     tool.working, tool.stays_broken = False, True
     assert tool.main() == 0
     assert tool.builds == [True, False]
@@ -67,7 +67,7 @@ def test_what_cannot_be_mended_is_built_anew(tool):
 
 def test_what_pip_cannot_complete_is_built_anew(tool, monkeypatch):
     tool.folder.mkdir()
-    (tool.folder / 'debris').touch()
+    (tool.folder / 'pyvenv.cfg').touch()
 
     def build(folder):
         tool.builds.append(folder.exists())
@@ -78,6 +78,15 @@ def test_what_pip_cannot_complete_is_built_anew(tool, monkeypatch):
     monkeypatch.setattr(tool, 'build', build)
     assert tool.main() == 0
     assert tool.builds == [True, False]
+
+
+def test_a_folder_of_something_else_is_left_alone(tool, capsys):
+    tool.folder.mkdir()
+    (tool.folder / 'thesis.tex').touch()
+    assert tool.main() == 1
+    assert 'is no virtual environment' in capsys.readouterr().err
+    assert tool.builds == []
+    assert (tool.folder / 'thesis.tex').exists()
 
 
 def test_a_gpu_that_appears_is_noticed(tool, monkeypatch):

@@ -4,7 +4,6 @@ from .backbones import VGG
 from .dense_heads import KLRPNHead
 from .losses import KLDivLoss, gaussian_kl_div
 from .roi_heads import (
-    MobileNetV2Layer,
     PSRoIExtractor,
     RFCNBBoxHead,
     RFCNRoIHead,
@@ -15,7 +14,6 @@ __all__ = [
     'VGG',
     'KLDivLoss',
     'KLRPNHead',
-    'MobileNetV2Layer',
     'PSRoIExtractor',
     'RFCNBBoxHead',
     'RFCNRoIHead',

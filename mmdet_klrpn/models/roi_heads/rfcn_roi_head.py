@@ -80,9 +80,7 @@ class RFCNRoIHead(StandardRoIHead):
         maps = self.score_maps(x)
         return super().loss(maps, rpn_results_list, batch_data_samples)
 
-    def predict_bbox(
-        self, x: Tuple[Tensor], *args, **kwargs
-    ) -> InstanceList:
+    def predict_bbox(self, x: Tuple[Tensor], *args, **kwargs) -> InstanceList:
         """See the parent."""
         return super().predict_bbox(self.score_maps(x), *args, **kwargs)
 

@@ -87,7 +87,9 @@ def test_normalisations_are_kept_or_trained(kept):
 
 
 def test_stages_have_their_strides():
-    outs = VGG(depth=11, out_indices=(0, 1, 2, 3, 4))(torch.zeros(1, 3, 64, 64))
+    outs = VGG(depth=11, out_indices=(0, 1, 2, 3, 4))(
+        torch.zeros(1, 3, 64, 64)
+    )
     assert [64 // out.shape[-1] for out in outs] == [2, 4, 8, 16, 16]
 
 

@@ -47,7 +47,9 @@ def test_maps_are_two_convolutions():
     x = torch.randn(1, 8, 4, 5)
     score_maps, box_maps = head.score_maps(x)
     cell = x[0, :, 2, 3]
-    weight = {n: p.flatten(1) for n, p in head.named_parameters() if p.dim() > 1}
+    weight = {
+        n: p.flatten(1) for n, p in head.named_parameters() if p.dim() > 1
+    }
     hidden = weight['rfcn_conv.weight'] @ cell + head.rfcn_conv.bias
     hidden = hidden.clamp(min=0)
     scores = weight['rfcn_cls.weight'] @ hidden + head.rfcn_cls.bias

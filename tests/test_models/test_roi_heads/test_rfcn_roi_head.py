@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.models.backbones import ResNet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -242,12 +243,23 @@ def test_no_proposal_predicts_nothing():
     assert len(result.bboxes) == 0
 
 
-def test_shared_head_runs_over_the_whole_map():
-    """The last stages of MobileNetV2, at the stride of the fifth."""
-    cfg = config(shared_head=dict(type='MobileNetV2Layer'))
-    cfg.bbox_head.in_channels = 320
+def test_last_stage_runs_over_the_whole_map_at_its_stride(tmp_path):
+    """mmdet's ResLayer as conv5, from the checkpoint of its backbone."""
+    torch.manual_seed(0)
+    backbone = ResNet(18)
+    torch.save(backbone.state_dict(), tmp_path / 'resnet18.pth')
+    checkpoint = dict(
+        type='Pretrained', checkpoint=str(tmp_path / 'resnet18.pth')
+    )
+    conv5 = dict(depth=18, stride=1, dilation=2, init_cfg=checkpoint)
+    cfg = config(shared_head=dict(type='ResLayer', **conv5))
+    cfg.bbox_head.in_channels = 512
     head = MODELS.build(cfg)
-    x = (torch.randn(1, 96, 10, 10),)
+    head.init_weights()
+    for name, value in head.shared_head.state_dict().items():
+        assert torch.equal(value, backbone.state_dict()[name]), name
+
+    x = (torch.randn(1, 256, 10, 10),)
     scores, boxes = head.score_maps(x)
     assert scores.shape == (1, 27, 10, 10)
     expected = head.bbox_head.score_maps(head.shared_head(x[0]))

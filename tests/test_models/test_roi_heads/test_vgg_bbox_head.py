@@ -29,13 +29,11 @@ def torchvision_classifier(width=8):
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def head_and_classifier(tmp_path):
     """A head that was initialised by the file of a classifier."""
     classifier = torchvision_classifier()
-    state = {
-        f'classifier.{k}': v for k, v in classifier.state_dict().items()
-    }
+    state = {f'classifier.{k}': v for k, v in classifier.state_dict().items()}
     state['features.0.weight'] = torch.zeros(64, 3, 3, 3)
     torch.save(state, tmp_path / 'vgg.pth')
     head = VGGBBoxHead(

@@ -112,6 +112,21 @@ def test_trains_a_step_and_predicts(path):
     assert torch.isfinite(result.pred_instances.bboxes).all()
 
 
+def test_rfcn_with_kl_rpn_trains_in_bfloat16():
+    """mmcv's RoIAlign, and its NMS on RPNHead's scores, know none on a CPU."""
+    model = build(ROOT / 'configs/kl_rpn/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
+    data = batch([[10, 10, 60, 70]])
+    with torch.autocast('cpu', torch.bfloat16):
+        loss, half = model.parse_losses(model.loss(*data))
+    loss.backward()
+    for name, parameter in model.rpn_head.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+    _, single = model.parse_losses(model.loss(*data))
+    for name in ('loss_rpn_pos', 'loss_rpn_neg'):
+        expected = pytest.approx(single[name].item(), abs=0.02)
+        assert half[name].item() == expected
+
+
 def test_paper_variants_are_what_the_sources_state():
     paths = [path for path in CONFIGS if 'kl-rpn-paper' in path.stem]
     assert len(paths) == 2

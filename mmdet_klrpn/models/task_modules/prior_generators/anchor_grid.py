@@ -1,0 +1,159 @@
+"""The anchors of a feature pyramid, laid out only where they are asked for.
+
+Vocabulary and shapes, for this file and those that import it:
+    L     levels
+    A     base anchors per location of a level
+    K     base anchors over all levels, the sum of A
+    N     images in the batch
+    R     anchors of an image over all levels, the sum of A * H * W
+    cell  a location x, y of a level, in units of its stride
+"""
+
+from functools import lru_cache
+from typing import List, NamedTuple, Sequence, Tuple
+
+import torch
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from mmdet.structures.bbox import cat_boxes, get_box_tensor
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    """Where anchors lie: their base anchor among K and cell, each (n, )."""
+
+    base: Tensor
+    x: Tensor
+    y: Tensor
+
+
+class AnchorGrid:
+    """Tables from which any anchor follows in closed form.
+
+    An index counts anchors as :class:`AnchorGenerator` lays them out: level by
+    level, row by row, cell by cell, the base anchors of a cell together.
+
+    Args:
+        generator (AnchorGenerator): Gives base anchors and strides.
+        featmap_sizes (Sequence[tuple[int, int]]): H, W of each level.
+        device (torch.device): Where the tables lie.
+    """
+
+    def __init__(
+        self,
+        generator: AnchorGenerator,
+        featmap_sizes: Sequence[Tuple[int, int]],
+        device: torch.device,
+    ) -> None:
+        self.generator = generator
+        self.featmap_sizes = featmap_sizes
+        self.device = device
+        self.num_bases = generator.num_base_priors
+        starts, first_bases, firsts = [0], [0], []
+        for (height, width), count in zip(featmap_sizes, self.num_bases):
+            firsts += range(starts[-1], starts[-1] + count)
+            starts.append(starts[-1] + height * width * count)
+            first_bases.append(first_bases[-1] + count)
+        self.num_anchors = starts[-1]
+        self.first_bases = first_bases[:-1]
+
+        counts = torch.tensor(self.num_bases)
+        levels = torch.arange(len(counts)).repeat_interleave(counts)
+        self.base_anchors = torch.cat(generator.base_anchors).to(device)
+        # (K, ...) each: stride and size of the level in x and y, its A, and
+        # the index of the base anchor at the first cell.
+        strides = torch.tensor(generator.strides, dtype=torch.float32)
+        self.strides = strides[levels].to(device)
+        self.sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
+        self.counts = counts[levels].to(device)
+        self.firsts = torch.tensor(firsts, device=device)
+        # (L - 1, ) where levels after the first start, and (L, ) among K.
+        self._starts = torch.tensor(starts[1:-1], device=device)
+        self._first_bases = torch.tensor(self.first_bases, device=device)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether anchors are base anchors moved by whole strides."""
+        return type(self.generator) is AnchorGenerator
+
+    def locate(self, index: Tensor) -> Place:
+        """Place of anchors, index (n, ) among R."""
+        level = torch.bucketize(index, self._starts, right=True)
+        base = self._first_bases[level]
+        local = index - self.firsts[base]
+        cell = local // self.counts[base]
+        width = self.sizes[base, 0]
+        return Place(
+            base + local % self.counts[base], cell % width, cell // width
+        )
+
+    def index(self, place: Place) -> Tensor:
+        """Index of anchors among R, (n, )."""
+        cell = place.y * self.sizes[place.base, 0] + place.x
+        return self.firsts[place.base] + cell * self.counts[place.base]
+
+    def boxes(
+        self, place: Place, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Anchors, bit for bit those of ``grid_priors``.
+
+        Args:
+            place (Place): Of n anchors.
+            dtype (torch.dtype): Precision to compute in.
+
+        Returns:
+            Tensor: (n, 4), x1, y1, x2, y2 in input pixels.
+        """
+        if not self.is_regular:
+            return self.all_boxes(dtype)[self.index(place)]
+        cells = torch.stack([place.x, place.y], dim=-1).to(dtype)
+        shifts = cells * self.strides.to(dtype)[place.base]
+        return self.base_anchors.to(dtype)[place.base] + shifts.repeat(1, 2)
+
+    def all_boxes(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Every anchor, (R, 4), laid out by the generator itself."""
+        boxes = self.generator.grid_priors(
+            self.featmap_sizes, dtype=dtype, device=self.device
+        )
+        return get_box_tensor(cat_boxes(boxes))
+
+    def gather(
+        self, maps: List[Tensor], images: Tensor, place: Place
+    ) -> Tensor:
+        """Predictions of some anchors, without rearranging the maps.
+
+        Args:
+            maps (list[Tensor]): (N, A * C, H, W) of each level.
+            images (Tensor): (n, ) image of each anchor.
+            place (Place): Of n anchors.
+
+        Returns:
+            Tensor: (n, C).
+        """
+        rows = None
+        for level, first, count in zip(maps, self.first_bases, self.num_bases):
+            height, width = level.shape[-2:]
+            # Anchors of other levels get any row, which a later one replaces
+            # or an earlier one keeps: no count of a level's anchors is needed.
+            values = level.unflatten(1, (count, -1))[
+                images,
+                (place.base - first).clamp(0, count - 1),
+                :,
+                place.y.clamp(max=height - 1),
+                place.x.clamp(max=width - 1),
+            ]
+            if rows is None:
+                rows = values
+            else:
+                here = (place.base >= first)[:, None]
+                rows = torch.where(here, values, rows)
+        return rows
+
+
+@lru_cache(maxsize=64)
+def anchor_grid(
+    generator: AnchorGenerator,
+    featmap_sizes: Tuple[Tuple[int, int], ...],
+    device: torch.device,
+) -> AnchorGrid:
+    """The :class:`AnchorGrid` of these arguments, built once."""
+    return AnchorGrid(generator, featmap_sizes, device)

@@ -55,7 +55,7 @@ class Samples(NamedTuple):
     def positives(self) -> Tuple[Tensor, Place]:
         """Images and places of the positives."""
         count = len(self.targets)
-        return self.images[:count], Place(*(x[:count] for x in self.place))
+        return self.images[:count], self.place.first(count)
 
 
 class SparseAnchorMixin:
@@ -97,37 +97,29 @@ class SparseAnchorMixin:
             return grid, self._sample_densely(grid, *args)
         pos, neg, avg_factor = sample_batch(self.sampler, gt_inds)
         objects = gt_inds.flatten()[pos] - 1
-        boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])
-        labels = torch.cat([gt.labels for gt in batch_gt_instances])
-        priors = grid.boxes(grid.locate(pos % grid.num_anchors))
-        targets = self.bbox_coder.encode(priors, boxes[objects])
-        return grid, self._samples(
-            grid, pos, neg, targets, labels[objects], avg_factor
-        )
+        boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
+        labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
+        images, place = _whereabouts(grid, pos, neg)
+        priors = grid.boxes(place.first(len(pos)))
+        targets = self.bbox_coder.encode(priors, boxes)
+        return grid, self._samples(images, place, targets, labels, avg_factor)
 
     def _samples(
         self,
-        grid: AnchorGrid,
-        pos: Tensor,
-        neg: Tensor,
+        images: Tensor,
+        place: Place,
         targets: Tensor,
         labels: Tensor,
         avg_factor: int,
     ) -> Samples:
-        """Put together positives and negatives, indices among N * R."""
-        index = torch.cat([pos, neg])
-        background = labels.new_full(neg.shape, self.num_classes)
-        weights = torch.ones(len(index), device=index.device)
+        """Samples, given the labels (p, ) of positives only."""
+        num_pos, num_neg = len(labels), len(images) - len(labels)
+        background = labels.new_full((num_neg,), self.num_classes)
+        weights = torch.ones(len(images), device=images.device)
         if self.train_cfg['pos_weight'] > 0:
-            weights[: len(pos)] = self.train_cfg['pos_weight']
-        return Samples(
-            images=index // grid.num_anchors,
-            place=grid.locate(index % grid.num_anchors),
-            targets=targets,
-            labels=torch.cat([labels, background]),
-            weights=weights,
-            avg_factor=avg_factor,
-        )
+            weights[:num_pos] = self.train_cfg['pos_weight']
+        labels = torch.cat([labels, background])
+        return Samples(images, place, targets, labels, weights, avg_factor)
 
     def _grid(self, maps: List[Tensor]) -> AnchorGrid:
         sizes = tuple(tuple(level.shape[-2:]) for level in maps)
@@ -212,7 +204,10 @@ class SparseAnchorMixin:
         pos = is_pos.nonzero()[:, 0]
         neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
         return self._samples(
-            grid, pos, neg, targets[pos], labels[pos], avg_factor
+            *_whereabouts(grid, pos, neg),
+            targets[pos],
+            labels[pos],
+            avg_factor,
         )
 
     def predict_by_feat(
@@ -376,3 +371,12 @@ class SparseAnchorMixin:
 def _boxes(instances: InstanceData) -> Tensor:
     """Boxes as a tensor, (n, 4)."""
     return get_box_tensor(instances.bboxes)
+
+
+def _whereabouts(
+    grid: AnchorGrid, pos: Tensor, neg: Tensor
+) -> Tuple[Tensor, Place]:
+    """Images and places of positives, then negatives, given among N * R."""
+    index = torch.cat([pos, neg])
+    place = grid.locate(index % grid.num_anchors)
+    return index // grid.num_anchors, place

@@ -1,8 +1,10 @@
 """NMS that stops once enough boxes are kept."""
 
+import numpy as np
 import torch
 from mmcv.ops import nms
 from torch import Tensor
+from torchvision import ops
 
 # Where NMS compares pair after pair, and levels are faster one at a time.
 _SERIAL_DEVICES = ('cpu',)
@@ -51,8 +53,10 @@ def _suppress(
     """Positions (k, ), ascending, of the kept among boxes sorted by score."""
     if boxes.device.type not in _SERIAL_DEVICES:
         return nms(boxes, scores, iou_threshold)[1].sort()[0]
+    # As mmcv compares, in float32, but torchvision's is several times faster.
+    iou_threshold = float(np.float32(iou_threshold))
     kept = []
     for level in level_ids.unique():
         own = (level_ids == level).nonzero()[:, 0]
-        kept.append(own[nms(boxes[own], scores[own], iou_threshold)[1]])
+        kept.append(own[ops.nms(boxes[own], scores[own], iou_threshold)])
     return torch.cat(kept).sort()[0]

@@ -23,6 +23,8 @@ _LEAST_IOU = 0.1
 # Anchors are rounded to float32, by up to 1e-3 pixels in an image of 10,000:
 # windows are wider by this share of the overlap and of a cell.
 _MARGIN = 0.01
+# Objects with larger coordinates may have an area that is not finite.
+_FINITE = 1e15
 # Keys of candidates: [low quality: 1][bits of the IoU: 31][object: 31].
 _LOW_QUALITY = 1 << 62
 _OBJECT = (1 << 31) - 1
@@ -75,7 +77,7 @@ def assign_on_grid(
     Returns:
         Tensor | None: (N, R): 0 for a negative, -1 for an anchor to ignore,
         else the object's number, counted from 1 over the whole batch. None if
-        an object's area is not finite.
+        an object's coordinates are not finite, or astronomic.
     """
     boxes = torch.cat(batch_bboxes)
     lengths = torch.tensor([len(bboxes) for bboxes in batch_bboxes])
@@ -112,50 +114,56 @@ def _candidates(
     Its extent in x is at least that over the lesser height, likewise in y.
 
     Returns:
-        tuple | None: Objects (P, ) and the anchors' places. None if an area
-        is not finite.
+        tuple | None: Objects (P, ) and the anchors' places. None if an
+        object is not finite.
     """
-    finite = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).isfinite().all()
-    boxes, bases = boxes.double()[:, None], grid.base_anchors.double()
-    # (G, K, 2) each, in x and y.
-    sizes = torch.min(
-        boxes[..., 2:] - boxes[..., :2], bases[:, 2:] - bases[:, :2]
-    )
+    # (G, 1, 2), (K, 2) and (G, K, 2), in x and y.
+    wh = (boxes[:, None, 2:] - boxes[:, None, :2]).clamp(min=0)
+    base_wh = grid.base_anchors[:, 2:] - grid.base_anchors[:, :2]
+    least_wh = torch.min(wh, base_wh)
     share = (1 - _MARGIN) * least_iou / (1 + least_iou)
-    overlap = share * (_area(boxes) + _area(bases))
-    extent = overlap[..., None] / sizes.flip(-1)
-    low = (boxes[..., :2] + extent - bases[:, 2:]) / grid.strides - _MARGIN
-    high = (boxes[..., 2:] - extent - bases[:, :2]) / grid.strides + _MARGIN
-    low = low.ceil().clamp(min=0)
-    high = torch.min(high.floor(), grid.sizes - 1.0)
-    reached = (sizes > 0).all(dim=-1) & (sizes.prod(dim=-1) >= overlap)
+    overlap = share * (wh.prod(dim=-1) + base_wh.prod(dim=-1))
+    extent = overlap[..., None] / least_wh.flip(-1)
+    low = boxes[:, None, :2] + extent - grid.base_anchors[:, 2:]
+    high = boxes[:, None, 2:] - extent - grid.base_anchors[:, :2]
+    low = (low / grid.strides - _MARGIN).ceil().clamp(min=0)
+    high = torch.min((high / grid.strides + _MARGIN).floor(), grid.lasts)
+    reached = least_wh.prod(dim=-1) >= overlap
     counts = (high - low + 1).clamp(min=0) * reached[..., None]
+    counts = counts.long()
 
-    # The only copy to the host: the number of pairs, or -1 for not finite.
-    total = int(torch.where(finite, counts.prod(dim=-1).sum(), -1))
-    return None if total < 0 else _expand(low.long(), counts.long(), total)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    """Areas of boxes (..., 4)."""
-    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
-
-
-def _expand(low: Tensor, counts: Tensor, total: int) -> Tuple[Tensor, Place]:
-    """List the cells of windows, which begin at low and are counts wide.
-
-    Both are (G, K, 2), in x and y. ``total`` is the number of cells.
-    """
+    # The only copy to the host: the number of pairs, -1 if not finite.
     numbers = counts.prod(dim=-1).flatten()
+    finite = (boxes.abs() < _FINITE).all()
+    total = int(torch.where(finite, numbers.sum(), -1))
+    if total < 0:
+        return None
+    return _expand(low.long(), counts[..., 0], numbers, total)
+
+
+def _expand(
+    low: Tensor, widths: Tensor, numbers: Tensor, total: int
+) -> Tuple[Tensor, Place]:
+    """List the cells of windows.
+
+    Args:
+        low (Tensor): (G, K, 2), the first cell in x and y.
+        widths (Tensor): (G, K), in cells.
+        numbers (Tensor): (G * K, ), of cells.
+        total (int): Their sum.
+
+    Returns:
+        tuple: Objects (P, ) and places.
+    """
     windows = torch.arange(len(numbers), device=low.device).repeat_interleave(
         numbers, output_size=total
     )
     starts = numbers.cumsum(0) - numbers
     nth = torch.arange(total, device=low.device) - starts[windows]
-    low, widths = low.flatten(0, 1)[windows], counts[..., 0].flatten()[windows]
-    num_bases = counts.shape[1]
-    x, y = low[:, 0] + nth % widths, low[:, 1] + nth // widths
-    return windows // num_bases, Place(windows % num_bases, x, y)
+    width = widths.flatten()[windows]
+    x, y = low.flatten(0, 1)[windows].unbind(dim=1)
+    place = Place(windows % low.shape[1], x + nth % width, y + nth // width)
+    return windows // low.shape[1], place
 
 
 def _resolve(

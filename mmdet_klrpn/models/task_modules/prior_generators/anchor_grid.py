@@ -25,6 +25,10 @@ class Place(NamedTuple):
     x: Tensor
     y: Tensor
 
+    def first(self, count: int) -> 'Place':
+        """The first few."""
+        return Place(*(part[:count] for part in self))
+
 
 class AnchorGrid:
     """Tables from which any anchor follows in closed form.
@@ -59,11 +63,13 @@ class AnchorGrid:
         counts = torch.tensor(self.num_bases)
         levels = torch.arange(len(counts)).repeat_interleave(counts)
         self.base_anchors = torch.cat(generator.base_anchors).to(device)
-        # (K, ...) each: stride and size of the level in x and y, its A, and
-        # the index of the base anchor at the first cell.
+        # (K, ...) each: stride and last cell of the level in x and y, its
+        # width and A, and the index of the base anchor at the first cell.
         strides = torch.tensor(generator.strides, dtype=torch.float32)
         self.strides = strides[levels].to(device)
-        self.sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
+        sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
+        self.lasts = sizes - 1.0
+        self.widths = sizes[:, 0]
         self.counts = counts[levels].to(device)
         self.firsts = torch.tensor(firsts, device=device)
         # (L - 1, ) where levels after the first start, and (L, ) among K.
@@ -81,14 +87,14 @@ class AnchorGrid:
         base = self._first_bases[level]
         local = index - self.firsts[base]
         cell = local // self.counts[base]
-        width = self.sizes[base, 0]
+        width = self.widths[base]
         return Place(
             base + local % self.counts[base], cell % width, cell // width
         )
 
     def index(self, place: Place) -> Tensor:
         """Index of anchors among R, (n, )."""
-        cell = place.y * self.sizes[place.base, 0] + place.x
+        cell = place.y * self.widths[place.base] + place.x
         return self.firsts[place.base] + cell * self.counts[place.base]
 
     def boxes(

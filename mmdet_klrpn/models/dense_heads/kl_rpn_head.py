@@ -176,8 +176,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             batch_img_metas,
             batch_gt_instances_ignore,
         )
-        log_var = grid.gather(log_vars, samples.images, samples.place)
-        mean = grid.gather(bbox_preds, samples.images, samples.place)
+        log_var, mean = grid.gather(
+            samples.images, samples.place, log_vars, bbox_preds
+        )
         num_pos = len(samples.targets)
         pos, neg = slice(num_pos), slice(num_pos, None)
 

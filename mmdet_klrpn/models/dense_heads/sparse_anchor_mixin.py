@@ -51,12 +51,6 @@ class Samples(NamedTuple):
     weights: Tensor
     avg_factor: int
 
-    @property
-    def positives(self) -> Tuple[Tensor, Place]:
-        """Images and places of the positives."""
-        count = len(self.targets)
-        return self.images[:count], self.place.first(count)
-
 
 class SparseAnchorMixin:
     """Samples and proposals of an :class:`RPNHead`, without its detours.

@@ -50,13 +50,15 @@ class SparseRPNHead(SparseAnchorMixin, RPNHead):
         if self.reg_decoded_bbox:
             return super().loss_by_feat(cls_scores, bbox_preds, *args)
         grid, samples = self.sample_anchors(cls_scores, *args)
-        logits = grid.gather(cls_scores, samples.images, samples.place)
-        deltas = grid.gather(bbox_preds, *samples.positives)
+        logits, deltas = grid.gather(
+            samples.images, samples.place, cls_scores, bbox_preds
+        )
         factor = dict(avg_factor=samples.avg_factor)
         loss_cls = self.loss_cls(
             logits, samples.labels, samples.weights, **factor
         )
         ones = torch.ones_like(samples.targets)
+        deltas = deltas[: len(ones)]
         loss_bbox = self.loss_bbox(deltas, samples.targets, ones, **factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 

@@ -123,35 +123,34 @@ class AnchorGrid:
         return get_box_tensor(cat_boxes(boxes))
 
     def gather(
-        self, maps: List[Tensor], images: Tensor, place: Place
-    ) -> Tensor:
+        self, images: Tensor, place: Place, *maps: List[Tensor]
+    ) -> List[Tensor]:
         """Predictions of some anchors, without rearranging the maps.
 
         Args:
-            maps (list[Tensor]): (N, A * C, H, W) of each level.
             images (Tensor): (n, ) image of each anchor.
             place (Place): Of n anchors.
+            *maps (list[Tensor]): Each (N, A * C, H, W) per level.
 
         Returns:
-            Tensor: (n, C).
+            list[Tensor]: (n, C) of each of ``maps``.
         """
-        rows = None
-        for level, first, count in zip(maps, self.first_bases, self.num_bases):
-            height, width = level.shape[-2:]
-            # Anchors of other levels get any row, which a later one replaces
-            # or an earlier one keeps: no count of a level's anchors is needed.
-            values = level.unflatten(1, (count, -1))[
-                images,
-                (place.base - first).clamp(0, count - 1),
-                :,
-                place.y.clamp(max=height - 1),
-                place.x.clamp(max=width - 1),
-            ]
-            if rows is None:
-                rows = values
-            else:
-                here = (place.base >= first)[:, None]
-                rows = torch.where(here, values, rows)
+        rows = [None] * len(maps)
+        for *level, first, count in zip(
+            *maps, self.first_bases, self.num_bases
+        ):
+            # Anchors of other levels get any row, which a later level replaces
+            # or an earlier one keeps: nobody need know how many they are.
+            height, width = level[0].shape[-2:]
+            base = (place.base - first).clamp(0, count - 1)
+            x, y = place.x.clamp(max=width - 1), place.y.clamp(max=height - 1)
+            for i, values in enumerate(level):
+                values = values.unflatten(1, (count, -1))
+                values = values[images, base, :, y, x]
+                if first > 0:
+                    here = (place.base >= first)[:, None]
+                    values = torch.where(here, values, rows[i])
+                rows[i] = values
         return rows
 
 

@@ -321,8 +321,8 @@ class SparseAnchorMixin:
         if cfg.get('min_bbox_size', -1) >= 0:
             width, height = get_box_wh(results.bboxes)
             large = torch.min(width, height) > cfg.min_bbox_size
-            if not large.all():
-                results = results[large]
+            # Once by number, where a mask would stop a GPU for each field.
+            results = results[large.nonzero()[:, 0]]
         keep = suppress(
             get_box_tensor(results.bboxes),
             results.scores,

@@ -81,7 +81,9 @@ def assign_on_grid(
     """
     boxes = torch.cat(batch_bboxes)
     lengths = torch.tensor([len(bboxes) for bboxes in batch_bboxes])
-    images = torch.arange(len(lengths)).repeat_interleave(lengths)
+    images = torch.arange(len(lengths)).repeat_interleave(
+        lengths, output_size=len(boxes)
+    )
     images = images.to(boxes.device)
     pairs = _candidates(boxes, grid, least_useful_iou(assigner))
     if pairs is None:
@@ -96,6 +98,9 @@ def assign_on_grid(
     size = len(lengths) * grid.num_anchors
     gt_inds = _resolve(assigner, overlaps, objects, index, len(boxes), size)
     gt_inds = gt_inds.view(len(lengths), -1)
+    empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
+    if empty:  # negatives all, whatever the thresholds
+        gt_inds[empty] = 0
     return gt_inds if inside is None else gt_inds.masked_fill_(~inside, -1)
 
 

@@ -37,12 +37,12 @@ from torchvision.models.detection import rpn as tv_rpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from mmdet_klrpn.models.dense_heads import KLRPNHead
-from mmdet_klrpn.models.dense_heads.log_variance import log_variance
+import mmdet_klrpn  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 KL_RPN = 'configs/kl_rpn/faster-rcnn_r50_fpn_kl-rpn_1x_coco.py'
+PROPOSAL_CFG = get_config(FASTER_RCNN).model.train_cfg.rpn_proposal
 HEADS = ('RPNHead', 'SparseRPNHead', 'KLRPNHead')
 STRIDES = (4, 8, 16, 32, 64)
 LARGE, SMALL = (800, 1344), (320, 320)
@@ -204,40 +204,29 @@ class Problem:
         )
         self.deltas = [x.to(bench.device) for x in self.deltas]
         self.logits = [(10 * x - 5).to(bench.device) for x in self.logits]
-
-    def _scores(self) -> List[Tensor]:
-        """What the head makes of logits, in its forward."""
-        if not isinstance(self.head, KLRPNHead):
-            return self.logits
-        head = self.head
-        return [
-            log_variance(x, head.min_std, head.neg_std) for x in self.logits
-        ]
-
-    def loss(self) -> None:
-        """Losses and their gradients."""
         for level in self.logits + self.deltas:
             level.requires_grad_()
-            level.grad = None
+
+    def loss(self) -> None:
+        """Losses and their gradients by the outputs of the layers."""
         torch.manual_seed(0)
         losses = self.head.loss_by_feat(
-            self._scores(), self.deltas, self.objects, self.metas
+            self.logits, self.deltas, self.objects, self.metas
         )
-        total(losses).backward()
+        torch.autograd.grad(total(losses), self.logits + self.deltas)
 
     def predict(self) -> None:
         """Proposals, as in a test."""
         with torch.no_grad():
             self.head.predict_by_feat(
-                self._scores(), self.deltas, batch_img_metas=self.metas
+                self.logits, self.deltas, batch_img_metas=self.metas
             )
 
     def propose(self) -> None:
         """Proposals, as in training."""
-        cfg = get_config(FASTER_RCNN).model.train_cfg.rpn_proposal
         with torch.no_grad():
             self.head.predict_by_feat(
-                self._scores(), self.deltas, None, self.metas, cfg
+                self.logits, self.deltas, None, self.metas, PROPOSAL_CFG
             )
 
 
@@ -309,8 +298,6 @@ def section_memory(bench: Bench, args: argparse.Namespace) -> Table:
                 continue
             problem = Problem(bench, head, count)
             problem.loss()  # builds what is kept between iterations
-            for level in problem.logits + problem.deltas:
-                level.grad = None
             used = bench.peak_memory(problem.loss)
             if head == 'RPNHead':
                 base = used
@@ -430,11 +417,10 @@ def section_heads(bench: Bench, args: argparse.Namespace) -> Table:
         ).to(bench.device)
         for s in STRIDES
     ]
-    cfg = get_config(FASTER_RCNN).model.train_cfg.rpn_proposal
 
     def training(head: nn.Module) -> None:
         head.train().zero_grad()
-        losses, _ = head.loss_and_predict(features, samples, cfg)
+        losses, _ = head.loss_and_predict(features, samples, PROPOSAL_CFG)
         total(losses).backward()
 
     def test(head: nn.Module) -> None:

@@ -125,9 +125,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         Returns:
             tuple:
 
-            - log_var (Tensor): Log-variances of encoded offsets, (N, A * S,
-              H, W), in float32 at least.
-            - bbox_pred (Tensor): Their means, (N, A * 4, H, W).
+            - logits (Tensor): (N, A * S, H, W), in float32 at least, for
+              :meth:`log_variances`.
+            - bbox_pred (Tensor): Means of encoded offsets, (N, A * 4, H, W).
         """
         x = relu(self.rpn_conv(x))
         bbox_pred = self.rpn_reg(x)
@@ -139,12 +139,15 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             with torch.autocast(x.device.type, enabled=False):
                 logits = self.rpn_cls(x.to(dtype))
         dtype = torch.promote_types(dtype, torch.float32)
-        log_var = log_variance(logits.to(dtype), self.min_std, self.neg_std)
-        return log_var, bbox_pred
+        return logits.to(dtype), bbox_pred
+
+    def log_variances(self, logits: Tensor) -> Tensor:
+        """Log-variances of encoded offsets, of logits of any shape."""
+        return log_variance(logits, self.min_std, self.neg_std)
 
     def loss_by_feat(
         self,
-        log_vars: List[Tensor],
+        logits: List[Tensor],
         bbox_preds: List[Tensor],
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
@@ -153,7 +156,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         """Sum of the sampled anchors' divergences, over their number.
 
         Args:
-            log_vars (list[Tensor]): Log-variances per level, (N, A * S, H, W).
+            logits (list[Tensor]): Per level, (N, A * S, H, W).
             bbox_preds (list[Tensor]): Means per level, (N, A * 4, H, W).
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
                 pixels and ``labels`` (n, ) of each image.
@@ -171,14 +174,15 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             ValueError: If no anchor lies inside an image.
         """
         grid, samples = self.sample_anchors(
-            log_vars,
+            logits,
             batch_gt_instances,
             batch_img_metas,
             batch_gt_instances_ignore,
         )
-        log_var, mean = grid.gather(
-            samples.images, samples.place, log_vars, bbox_preds
+        rows, mean = grid.gather(
+            samples.images, samples.place, logits, bbox_preds
         )
+        log_var = self.log_variances(rows)
         num_pos = len(samples.targets)
         pos, neg = slice(num_pos), slice(num_pos, None)
 
@@ -195,12 +199,13 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             reduction_override='mean',
         )
         loss_neg = self._loss_neg(mean[neg], log_var[neg], avg_factor)
+        stds = (0.5 * log_var.detach()).exp()
         return dict(
             loss_rpn_pos=loss_pos,
             loss_rpn_neg=loss_neg,
             rpn_num_pos=log_var.new_tensor(num_pos / len(batch_img_metas)),
-            rpn_pos_std=_mean_std(log_var[pos]),
-            rpn_neg_std=_mean_std(log_var[neg]),
+            rpn_pos_std=_mean(stds[pos]),
+            rpn_neg_std=_mean(stds[neg]),
         )
 
     def _loss_neg(
@@ -218,26 +223,26 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 
-    def _ranking(self, log_var: Tensor) -> Tensor:
+    def _ranking(self, logits: Tensor) -> Tensor:
         """Mean objectness of an anchor's stds."""
-        scores = objectness(log_var, self.neg_std)
+        scores = objectness(self.log_variances(logits), self.neg_std)
         return scores.unflatten(1, (-1, self.num_stds)).mean(dim=2)
 
-    def _scores(self, log_vars: Tensor) -> Tensor:
-        return objectness(log_vars, self.neg_std).mean(dim=1)
+    def _scores(self, logits: Tensor) -> Tensor:
+        log_var = self.log_variances(logits)
+        return objectness(log_var, self.neg_std).mean(dim=1)
 
     def _describe(
         self,
         results: InstanceData,
         priors: Tensor,
         deltas: Tensor,
-        log_vars: Tensor,
+        logits: Tensor,
         scale: Optional[Sequence[float]],
     ) -> None:
         """Add ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
-        stds = decode_delta_xywh_stds(
-            self.bbox_coder, priors, deltas, (0.5 * log_vars).exp()
-        )
+        stds = (0.5 * self.log_variances(logits)).exp()
+        stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
         if scale is not None:
             stds = stds / stds.new_tensor(scale).repeat(2)
         results.bbox_stds = stds
@@ -267,7 +272,6 @@ def _check(name: str, value: object, valid: bool, allowed: str) -> None:
         raise ValueError(f'{name} must be {allowed}, but got {value!r}')
 
 
-def _mean_std(log_var: Tensor) -> Tensor:
-    """Mean standard deviation, 0 of no anchor, without a gradient."""
-    stds = (0.5 * log_var.detach()).exp()
-    return stds.sum() / max(stds.numel(), 1)
+def _mean(values: Tensor) -> Tensor:
+    """Mean, 0 of nothing."""
+    return values.sum() / max(values.numel(), 1)

@@ -27,6 +27,7 @@ from mmdet_klrpn.models.task_modules import (
     assign_on_grid,
     least_useful_iou,
     sample_batch,
+    take_rows,
 )
 
 from .sparse_nms import suppress
@@ -293,13 +294,13 @@ class SparseAnchorMixin:
             index = torch.arange(ranking.shape[1], device=ranking.device)
             index = index.expand(len(ranking), -1)
         base, cell = index // cells, index % cells
-        x, y = cell % width, cell // width
+        place = Place(base, cell % width, cell // width)
         count = ranking.shape[1] // cells
-        rows = (
-            maps.detach().unflatten(1, (count, -1))[images, base, :, y, x]
+        scores, deltas = (
+            take_rows(maps.detach(), count, images, place)
             for maps in (cls_score, bbox_pred)
         )
-        return (*rows, first + base, x, y)
+        return (scores, deltas, *place._replace(base=first + base))
 
     def _bbox_post_process(
         self,

@@ -2,7 +2,7 @@
 
 from .assigners import assign_on_grid, least_useful_iou
 from .coders import decode_delta_xywh_stds
-from .prior_generators import AnchorGrid, Place, anchor_grid
+from .prior_generators import AnchorGrid, Place, anchor_grid, take_rows
 from .samplers import sample_batch
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     'decode_delta_xywh_stds',
     'least_useful_iou',
     'sample_batch',
+    'take_rows',
 ]

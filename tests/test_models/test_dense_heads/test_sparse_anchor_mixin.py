@@ -335,8 +335,9 @@ def plain_kl_proposals(head, outs, img_meta, image, rescale):
     levels = []
     sizes = [x.shape[-2:] for x in outs[0]]
     all_priors = head.prior_generator.grid_priors(sizes, device='cpu')
-    for i, (log_var, mean, priors) in enumerate(zip(*outs, all_priors)):
-        log_var = log_var[image].permute(1, 2, 0).reshape(-1, head.num_stds)
+    for i, (logits, mean, priors) in enumerate(zip(*outs, all_priors)):
+        logits = logits[image].permute(1, 2, 0).reshape(-1, head.num_stds)
+        log_var = head.log_variances(logits)
         mean = mean[image].permute(1, 2, 0).reshape(-1, 4)
         scores = objectness(log_var, head.neg_std).mean(dim=1)
         top = scores.argsort(descending=True)

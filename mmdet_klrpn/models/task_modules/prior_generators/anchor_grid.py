@@ -145,13 +145,35 @@ class AnchorGrid:
             base = (place.base - first).clamp(0, count - 1)
             x, y = place.x.clamp(max=width - 1), place.y.clamp(max=height - 1)
             for i, values in enumerate(level):
-                values = values.unflatten(1, (count, -1))
-                values = values[images, base, :, y, x]
+                values = take_rows(values, count, images, Place(base, x, y))
                 if first > 0:
                     here = (place.base >= first)[:, None]
                     values = torch.where(here, values, rows[i])
                 rows[i] = values
         return rows
+
+
+def take_rows(
+    level: Tensor, count: int, images: Tensor, place: Place
+) -> Tensor:
+    """Predictions of some anchors of one level.
+
+    Args:
+        level (Tensor): (N, A * C, H, W).
+        count (int): A.
+        images (Tensor): Image of each anchor, of any shape.
+        place (Place): Likewise; base anchors are counted within the level.
+
+    Returns:
+        Tensor: Of that shape, and C.
+    """
+    _, channels, height, width = level.shape
+    channels = channels // count
+    row = (images * count + place.base) * channels
+    rows = row[..., None] + torch.arange(channels, device=level.device)
+    cell = place.y * width + place.x
+    # One index of the whole map: the gradient of others passes through copies.
+    return level.take(rows * (height * width) + cell[..., None])
 
 
 @lru_cache(maxsize=64)

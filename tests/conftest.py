@@ -18,19 +18,18 @@ KL_RPN_CONFIG = (
 SIZE = 96
 
 
-@pytest.fixture(scope='session')
-def tiny_data(tmp_path_factory):
-    """Folder of a COCO data set: bright squares on dark images."""
-    root = tmp_path_factory.mktemp('data')
-    generator = np.random.default_rng(0)
-    images, annotations = [], []
+def write_tiny_data(root, squares):
+    """Write a COCO data set of bright squares on dark images.
+
+    Args:
+        root (Path): Folder of the data set.
+        squares (list[list[tuple]]): Of each image, (x, y, side) in pixels.
+    """
     (root / 'images').mkdir()
-    for i in range(1, 9):
+    images, annotations = [], []
+    for i, boxes in enumerate(squares, 1):
         image = np.full((SIZE, SIZE, 3), 40, dtype=np.uint8)
-        # The last image has no object.
-        for _ in range(2 if i < 8 else 0):
-            x, y = generator.integers(0, SIZE - 40, 2).tolist()
-            side = int(generator.integers(24, 40))
+        for x, y, side in boxes:
             image[y : y + side, x : x + side] = (60, 200, 120)
             annotations.append(
                 dict(
@@ -46,15 +45,30 @@ def tiny_data(tmp_path_factory):
         images.append(
             dict(id=i, file_name=f'{i}.png', width=SIZE, height=SIZE)
         )
+    categories = [dict(id=1, name='tree')]
     (root / 'annotations.json').write_text(
         json.dumps(
-            dict(
-                images=images,
-                annotations=annotations,
-                categories=[dict(id=1, name='tree')],
-            )
+            dict(images=images, annotations=annotations, categories=categories)
         )
     )
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory):
+    """Folder of a COCO data set: eight images, the last without an object."""
+    root = tmp_path_factory.mktemp('data')
+    generator = np.random.default_rng(0)
+    squares = [
+        [
+            (
+                *generator.integers(0, SIZE - 40, 2).tolist(),
+                int(generator.integers(24, 40)),
+            )
+            for _ in range(2)
+        ]
+        for _ in range(7)
+    ]
+    write_tiny_data(root, [*squares, []])
     return root
 
 

@@ -1,6 +1,23 @@
 """Models, registered in mmdet's own registry."""
 
+from .backbones import VGG
 from .dense_heads import KLRPNHead, SparseRPNHead
 from .losses import KLDivLoss, gaussian_kl_div
+from .roi_heads import (
+    PSRoIExtractor,
+    RFCNBBoxHead,
+    RFCNRoIHead,
+    VGGBBoxHead,
+)
 
-__all__ = ['KLDivLoss', 'KLRPNHead', 'SparseRPNHead', 'gaussian_kl_div']
+__all__ = [
+    'VGG',
+    'KLDivLoss',
+    'KLRPNHead',
+    'PSRoIExtractor',
+    'RFCNBBoxHead',
+    'RFCNRoIHead',
+    'SparseRPNHead',
+    'VGGBBoxHead',
+    'gaussian_kl_div',
+]

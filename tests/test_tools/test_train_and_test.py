@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, run
+from conftest import ROOT, run, write_tiny_config
 from mmdet.apis import DetInferencer
 
 pytestmark = pytest.mark.slow
@@ -89,6 +89,30 @@ def test_dist_train_and_dist_test_without_a_gpu(tiny_config, tmp_path):
         env=without_gpu(),
     )
     assert 'coco/bbox_mAP' in text
+
+
+@pytest.mark.parametrize(
+    'base',
+    [
+        'faster-rcnn_mobilenetv2_kl-rpn_24e_trees',
+        'rfcn_mobilenetv2_kl-rpn_24e_trees',
+    ],
+)
+def test_dist_train_of_the_paper_s_detectors(base, tiny_data, tmp_path):
+    """Single map and R-FCN with OHEM, a rank without objects among them."""
+    base = ROOT / f'configs/kl_rpn/{base}.py'
+    config = write_tiny_config(tmp_path / 'config.py', tiny_data, base)
+    options = ['train_dataloader.dataset.filter_cfg.filter_empty_gt=False']
+    if base.stem.startswith('rfcn'):
+        options.append('model.train_cfg.rcnn.sampler.type=OHEMSampler')
+    run(
+        *('tools/dist_train.sh', config, 2, '--work-dir', tmp_path),
+        *('--cfg-options', 'train_dataloader.batch_size=1', *options),
+        env=without_gpu(),
+    )
+    logged = scalars(tmp_path)
+    assert len(logged) == 4  # 8 images, 2 ranks with 1 a batch
+    assert all(abs(line['loss']) < 100 for line in logged)
 
 
 def test_launcher_pytorch_outside_torchrun_says_what_to_use(tiny_config):

@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Cost of the RoI part: R-FCN's against Faster R-CNN's on the same ResNet-101.
+
+Both RoI heads read the same conv4 features of one image of 800 x 1344 pixels
+and the same RoIs. R-FCN runs conv5 and its maps once over the image and pools;
+Faster R-CNN (mmdet's C4 detector, with 101 layers) runs conv5 on each RoI.
+The runs alternate, so that a drift of the machine's speed meets both; the
+ratio of each pair is what to read.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from typing import Dict, Tuple
+
+import mmcv
+import mmdet
+import torch
+import torchvision
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+import mmdet_klrpn  # noqa: F401
+
+RFCN = 'configs/rfcn/rfcn_r101-caffe_1x_coco.py'
+HEIGHT, WIDTH, STRIDE, CHANNELS = 800, 1344, 16, 1024
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--rois', type=int, nargs='+', default=(300, 1000))
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--device', default='cpu')
+    args = parser.parse_args()
+    print(
+        f'torch {torch.__version__}, torchvision {torchvision.__version__}, '
+        f'mmcv {mmcv.__version__}, mmdet {mmdet.__version__}, '
+        f'{platform.machine()}, {args.device}, '
+        f'{torch.get_num_threads()} threads, median of {args.repeats}'
+    )
+    heads = {
+        name: head.to(args.device).eval() for name, head in build().items()
+    }
+    print('| RoIs | R-FCN, s | Faster R-CNN, s | ratio | its map, s |')
+    print('| ---: | ---: | ---: | ---: | ---: |')
+    for count in args.rois:
+        x, rois = inputs(count, args.device)
+        rows = []
+        for _ in range(args.repeats + 1):  # the first warms up
+            maps = seconds(heads['R-FCN'].score_maps, ((x,),), args.device)
+            ours = seconds(rfcn, (heads['R-FCN'], x, rois), args.device)
+            theirs = seconds(
+                heads['Faster R-CNN']._bbox_forward,
+                ((x,), rois),
+                args.device,
+            )
+            rows.append((ours, theirs, theirs / ours, maps))
+        ours, theirs, ratio, maps = (
+            statistics.median(column) for column in zip(*rows[1:])
+        )
+        print(
+            f'| {count} | {ours:.2f} | {theirs:.2f} | {ratio:.1f} | '
+            f'{maps:.2f} |',
+            flush=True,
+        )
+
+
+def build() -> Dict[str, nn.Module]:
+    """Both RoI heads, with random weights."""
+    config = Config.fromfile(RFCN)
+    init_default_scope(config.default_scope)
+    base = 'mmdet::_base_/models/faster-rcnn_r50-caffe-c4.py'
+    c4 = Config.fromstring(
+        f"_base_ = '{base}'\n"
+        'model = dict(roi_head=dict(shared_head=dict(depth=101)))',
+        '.py',
+    )
+    configs = {'R-FCN': config, 'Faster R-CNN': c4}
+    torch.manual_seed(0)
+    return {
+        name: MODELS.build(config.model.roi_head)
+        for name, config in configs.items()
+    }
+
+
+def inputs(count: int, device: str) -> Tuple[Tensor, Tensor]:
+    """Features of one image and RoIs anywhere in it."""
+    torch.manual_seed(0)
+    x = torch.randn(1, CHANNELS, HEIGHT // STRIDE, WIDTH // STRIDE)
+    size = torch.tensor([WIDTH, HEIGHT])
+    corners = (torch.rand(count, 2, 2) * size).sort(dim=1).values
+    rois = torch.cat([torch.zeros(count, 1), corners.flatten(1)], dim=1)
+    return x.to(device), rois.to(device)
+
+
+def rfcn(head: nn.Module, x: Tensor, rois: Tensor) -> None:
+    """The whole RoI part of R-FCN."""
+    head._bbox_forward(head.score_maps((x,)), rois)
+
+
+@torch.no_grad()
+def seconds(function, arguments: tuple, device: str) -> float:
+    """Time a call."""
+    synchronize = torch.cuda.synchronize if device != 'cpu' else bool
+    synchronize()
+    started = time.perf_counter()
+    function(*arguments)
+    synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == '__main__':
+    main()

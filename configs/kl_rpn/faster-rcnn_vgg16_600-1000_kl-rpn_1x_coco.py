@@ -1,0 +1,2 @@
+_base_ = '../faster_rcnn/faster-rcnn_vgg16_600-1000_1x_coco.py'
+model = dict(rpn_head=dict(type='KLRPNHead'))

@@ -1,0 +1,2 @@
+_base_ = '../faster_rcnn/faster-rcnn_vgg16_1x_voc0712.py'
+model = dict(rpn_head=dict(type='KLRPNHead'))

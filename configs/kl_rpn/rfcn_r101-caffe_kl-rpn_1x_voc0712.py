@@ -1,0 +1,2 @@
+_base_ = '../rfcn/rfcn_r101-caffe_1x_voc0712.py'
+model = dict(rpn_head=dict(type='KLRPNHead'))

@@ -1,0 +1,2 @@
+_base_ = '../rfcn/rfcn_r101-caffe_ohem_1x_coco.py'
+model = dict(rpn_head=dict(type='KLRPNHead'))

@@ -1,0 +1,5 @@
+"""Backbones that mmdet lacks."""
+
+from .vgg import VGG
+
+__all__ = ['VGG']

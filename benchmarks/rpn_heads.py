@@ -41,7 +41,22 @@ import mmdet_klrpn  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
-KL_RPN = 'configs/kl_rpn/faster-rcnn_r50_fpn_kl-rpn_1x_coco.py'
+# A baseline, and what is compared with it.
+DETECTORS = [
+    [
+        FASTER_RCNN,
+        'SparseRPNHead',
+        'configs/kl_rpn/faster-rcnn_r50_fpn_kl-rpn_1x_coco.py',
+    ],
+    [
+        'configs/faster_rcnn/faster-rcnn_vgg16_1x_coco.py',
+        'configs/kl_rpn/faster-rcnn_vgg16_kl-rpn_1x_coco.py',
+    ],
+    [
+        'configs/rfcn/rfcn_r101-caffe_1x_coco.py',
+        'configs/kl_rpn/rfcn_r101-caffe_kl-rpn_1x_coco.py',
+    ],
+]
 # In training and in a test; GARPNHead wants one more number.
 PROPOSAL_CFG, TEST_CFG = (
     ConfigDict(cfg, nms_post=1000)
@@ -467,7 +482,6 @@ def build_detector(name: str, baseline: str) -> nn.Module:
         model = Config.fromfile(ROOT / path).model
     if not is_config:
         model.rpn_head.type = name
-    model.backbone.init_cfg = None
     return MODELS.build(model)
 
 
@@ -578,7 +592,7 @@ def parse_args() -> argparse.Namespace:
     # Convolutions would hide the rest on a CPU.
     args.channels = args.channels or (64 if on_cpu else 256)
     args.size = args.size or ((400, 672) if on_cpu else LARGE)
-    args.detectors = args.detectors or [[FASTER_RCNN, *HEADS[1:2], KL_RPN]]
+    args.detectors = args.detectors or DETECTORS
     return args
 
 

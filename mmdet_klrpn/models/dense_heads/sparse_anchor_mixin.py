@@ -238,42 +238,54 @@ class SparseAnchorMixin:
             self._best_of_level(*level, cfg.get('nms_pre', -1))
             for level in zip(cls_scores, bbox_preds, grid.first_bases)
         ]
-        # (M, )
+        # (N, M, S), (N, M, 4), and (N, M) each of the places.
+        scores, deltas, *place = (torch.cat(x, dim=1) for x in zip(*levels))
         level_ids = torch.cat(
             [torch.full_like(x[0], i) for i, (*_, x) in enumerate(levels)]
         )
-        # (N, M, S), (N, M, 4), and (N, M) each of the places.
-        scores, deltas, *place = (torch.cat(x, dim=1) for x in zip(*levels))
-        # NMS wants boxes in the precision of the scores.
-        deltas = deltas.to(scores.dtype)
-        proposals = []
-        for i, img_meta in enumerate(batch_img_metas):
-            priors = grid.boxes(
-                Place(*(part[i] for part in place)), scores.dtype
+        return [
+            self._propose(
+                grid.boxes(Place(*(part[i] for part in place)), scores.dtype),
+                # NMS wants boxes in the precision of the scores.
+                deltas[i].to(scores.dtype),
+                scores[i],
+                level_ids,
+                img_meta,
+                cfg,
+                rescale,
             )
-            boxes = self.bbox_coder.decode(
-                priors, deltas[i], max_shape=img_meta['img_shape']
-            )
-            results = InstanceData(
-                bboxes=boxes,
-                scores=self._scores(scores[i]),
-                level_ids=level_ids,
-                rows=torch.arange(len(priors), device=priors.device),
-            )
-            results = self._bbox_post_process(
-                results, cfg, rescale, img_meta=img_meta
-            )
-            # Of an empty result, which the parent makes anew, there are none.
-            rows = results.pop('rows', place[0][i, :0])
-            self._describe(
-                results,
-                priors[rows],
-                deltas[i][rows],
-                scores[i][rows],
-                img_meta['scale_factor'] if rescale else None,
-            )
-            proposals.append(results)
-        return proposals
+            for i, img_meta in enumerate(batch_img_metas)
+        ]
+
+    def _propose(
+        self,
+        priors: Tensor,
+        deltas: Tensor,
+        cls_scores: Tensor,
+        level_ids: Tensor,
+        img_meta: dict,
+        cfg: ConfigDict,
+        rescale: bool,
+    ) -> InstanceData:
+        """Proposals of an image from M anchors and predictions of them."""
+        results = InstanceData(
+            bboxes=self.bbox_coder.decode(
+                priors, deltas, max_shape=img_meta['img_shape']
+            ),
+            scores=self._scores(cls_scores),
+            level_ids=level_ids,
+            rows=torch.arange(len(priors), device=priors.device),
+        )
+        results = self._bbox_post_process(
+            results, cfg, rescale, img_meta=img_meta
+        )
+        # An empty result, which the parent makes anew, has none.
+        rows = results.pop('rows', level_ids[:0])
+        scale = img_meta['scale_factor'] if rescale else None
+        self._describe(
+            results, priors[rows], deltas[rows], cls_scores[rows], scale
+        )
+        return results
 
     def _best_of_level(
         self, cls_score: Tensor, bbox_pred: Tensor, first: int, nms_pre: int

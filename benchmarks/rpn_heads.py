@@ -14,6 +14,7 @@ is timed by CUDA events, warmed up and synchronised.
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections import OrderedDict
@@ -468,8 +469,10 @@ def section_heads(bench: Bench, args: argparse.Namespace) -> Table:
         if step is test and args.device == 'cpu':
             # mmcv has no masked convolution for it.
             absent = ['no CPU kernel' if functions.pop('GARPNHead') else '']
-        rows.append([name, *cells(bench.time(functions)), *absent])
-    return section_heads.__doc__, rows
+        results = bench.time(functions, args.turns)
+        rows.append([name, *cells(results), *absent])
+    title = section_heads.__doc__[:-1]
+    return f'{title}, {args.channels} channels, {args.turns} turns.', rows
 
 
 def build_detector(name: str, baseline: str) -> nn.Module:
@@ -516,7 +519,8 @@ def section_detectors(bench: Bench, args: argparse.Namespace) -> List[Table]:
             }
             rows.append([name, *cells(bench.time(functions, args.turns))])
         title = section_detectors.__doc__
-        tables.append((f'{title[:-1]}, {shape[0]}x{shape[1]}.', rows))
+        size = f'images of {shape[0]}x{shape[1]}, {args.turns} turns'
+        tables.append((f'{title[:-1]}, {size}.', rows))
     return tables
 
 
@@ -537,7 +541,9 @@ def setting(args: argparse.Namespace) -> str:
         f'{module.__name__} {module.__version__}'
         for module in (torch, torchvision, mmcv, mmdet)
     )
+    command = ' '.join(['python benchmarks/rpn_heads.py', *sys.argv[1:]])
     return (
+        f'`{command}`\n\n'
         f'{device}. Python {platform.python_version()}, {versions}. '
         f'{IMAGES} images of {LARGE[0]}x{LARGE[1]}, strides 4 to 64, '
         f'{args.rounds} turns, unless said.'
@@ -560,7 +566,8 @@ def write(path: Path, name: str, text: str) -> None:
     if begin not in page:
         page += f'\n{begin}\n{end}\n'
     before, rest = page.split(begin)
-    path.write_text(f'{before}{begin}\n{text}\n{end}{rest.split(end)[1]}')
+    after = rest.split(end)[1]
+    path.write_text(f'{before}{begin}\n\n{text}\n\n{end}{after}')
 
 
 def parse_args() -> argparse.Namespace:
@@ -577,7 +584,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--channels', type=int, help='of whole heads')
     parser.add_argument('--size', nargs=2, type=int, help='of detectors')
-    parser.add_argument('--turns', type=int, default=3, help='of detectors')
+    parser.add_argument(
+        '--turns', type=int, default=3, help='of whole heads and detectors'
+    )
     parser.add_argument(
         '--detectors',
         nargs='+',
@@ -609,8 +618,8 @@ def main() -> None:
         for table in tables if isinstance(tables, list) else [tables]:
             print(f'\n{render(table)}', flush=True)
             text += f'\n\n{render(table)}'
-    if args.out:
-        write(args.out, args.device, text)
+            if args.out:
+                write(args.out, args.device, text)
 
 
 if __name__ == '__main__':

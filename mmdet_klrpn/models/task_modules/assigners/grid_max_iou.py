@@ -122,12 +122,11 @@ def _candidates(
         tuple | None: Objects (P, ) and the anchors' places. None if an
         object is not finite.
     """
-    # (G, 1, 2), (K, 2) and (G, K, 2), in x and y.
+    # (G, 1, 2), (G, K, 2), (G, K) and (G, K, 2), the pairs in x and y.
     wh = (boxes[:, None, 2:] - boxes[:, None, :2]).clamp(min=0)
-    base_wh = grid.base_anchors[:, 2:] - grid.base_anchors[:, :2]
-    least_wh = torch.min(wh, base_wh)
+    least_wh = torch.min(wh, grid.base_wh)
     share = (1 - _MARGIN) * least_iou / (1 + least_iou)
-    overlap = share * (wh.prod(dim=-1) + base_wh.prod(dim=-1))
+    overlap = share * (wh.prod(dim=-1) + grid.base_areas)
     extent = overlap[..., None] / least_wh.flip(-1)
     low = boxes[:, None, :2] + extent - grid.base_anchors[:, 2:]
     high = boxes[:, None, 2:] - extent - grid.base_anchors[:, :2]

@@ -63,6 +63,8 @@ class AnchorGrid:
         counts = torch.tensor(self.num_bases)
         levels = torch.arange(len(counts)).repeat_interleave(counts)
         self.base_anchors = torch.cat(generator.base_anchors).to(device)
+        self.base_wh = self.base_anchors[:, 2:] - self.base_anchors[:, :2]
+        self.base_areas = self.base_wh.prod(dim=1)
         # (K, ...) each: stride and last cell of the level in x and y, its
         # width and A, and the index of the base anchor at the first cell.
         strides = torch.tensor(generator.strides, dtype=torch.float32)

@@ -140,7 +140,7 @@ class Bench:
             profiler.export_chrome_trace(str(path))
             events = json.loads(path.read_text())['traceEvents']
         used = peak = 0
-        for event in events:
+        for event in sorted(events, key=lambda event: event.get('ts', 0)):
             if event.get('name') == '[memory]':
                 used += event['args']['Bytes']
                 peak = max(peak, used)

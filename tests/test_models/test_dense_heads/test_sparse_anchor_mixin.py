@@ -224,6 +224,29 @@ def test_same_losses_with_ignored_regions(cls):
 
 
 @HEADS
+def test_same_losses_of_nothing_sampled(cls):
+    assigner = {**TRAIN_CFG.assigner, 'ignore_iof_thr': 0.5}
+    head, plain = build_pair(cls, dict(assigner=assigner))
+    everywhere = InstanceData(bboxes=torch.tensor([[-500.0, -500, 900, 900]]))
+    losses = assert_same_losses(
+        head, plain, OBJECTS['some'], metas(), [everywhere] * 2
+    )
+    assert all(loss == 0 for loss in losses.values())
+
+
+def test_same_losses_in_half_precision():
+    head, plain = build_pair(SparseRPNHead)
+    outs = [[x.bfloat16() for x in maps] for maps in predictions(head)]
+    args = (OBJECTS['some'], metas())
+    torch.testing.assert_close(
+        losses_and_gradients(head, outs, *args),
+        losses_and_gradients(plain, outs, *args),
+        rtol=0.02,
+        atol=1e-3,
+    )
+
+
+@HEADS
 @pytest.mark.parametrize(
     'box',
     [

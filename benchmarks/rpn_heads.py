@@ -485,7 +485,20 @@ def build_detector(name: str, baseline: str) -> nn.Module:
         model = Config.fromfile(ROOT / path).model
     if not is_config:
         model.rpn_head.type = name
-    return MODELS.build(model)
+    torch.manual_seed(0)
+    detector = MODELS.build(untrained(model))
+    detector.init_weights()
+    return detector
+
+
+def untrained(config: dict) -> dict:
+    """Without weights to download."""
+    if config.get('init_cfg', {}).get('type') == 'Pretrained':
+        config['init_cfg'] = None
+    for value in config.values():
+        if isinstance(value, dict):
+            untrained(value)
+    return config
 
 
 def section_detectors(bench: Bench, args: argparse.Namespace) -> List[Table]:
@@ -500,6 +513,9 @@ def section_detectors(bench: Bench, args: argparse.Namespace) -> List[Table]:
             Path(name).stem: build_detector(name, baseline).to(bench.device)
             for name in (baseline, *others)
         }
+        first, *rest = models.values()
+        for model in rest:  # or their proposals make unequal work
+            model.load_state_dict(first.state_dict())
 
         def iterate(model: nn.Module) -> None:
             optimizer = torch.optim.SGD(model.train().parameters(), lr=1e-6)
@@ -585,7 +601,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels', type=int, help='of whole heads')
     parser.add_argument('--size', nargs=2, type=int, help='of detectors')
     parser.add_argument(
-        '--turns', type=int, default=3, help='of whole heads and detectors'
+        '--turns', type=int, default=5, help='of whole heads and detectors'
     )
     parser.add_argument(
         '--detectors',

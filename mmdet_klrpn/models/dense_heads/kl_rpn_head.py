@@ -23,7 +23,7 @@ from torch.nn.functional import relu
 
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
-from .log_variance import log_variance, objectness
+from .log_variance import log_variance, logit_objectness, objectness
 from .sparse_anchor_mixin import SparseAnchorMixin
 
 
@@ -225,7 +225,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
 
     def _ranking(self, logits: Tensor) -> Tensor:
         """Mean objectness of an anchor's stds."""
-        scores = objectness(self.log_variances(logits), self.neg_std)
+        scores = logit_objectness(logits, self.min_std, self.neg_std)
         return scores.unflatten(1, (-1, self.num_stds)).mean(dim=2)
 
     def _scores(self, logits: Tensor) -> Tensor:

@@ -207,26 +207,24 @@ class Problem:
             objects(count, shape, i).to(bench.device) for i in range(images)
         ]
         generator = torch.Generator().manual_seed(0)
-        # The first channels of each head are the same, the rest its own.
-        channels = (4, self.head.cls_out_channels)
+        maps = [
+            [-(-side // stride) for side in shape]
+            for stride in ([16] if single_map else STRIDES)
+        ]
+        # The offsets of all heads are the same, and the logits of those with
+        # one for each anchor.
         self.deltas, self.logits = (
             [
-                0.3
-                * torch.randn(
-                    (
-                        images,
-                        self.head.num_base_priors * number,
-                        -(-shape[0] // stride),
-                        -(-shape[1] // stride),
-                    ),
+                torch.randn(
+                    (images, self.head.num_base_priors * channels, *size),
                     generator=generator,
                 )
-                for stride in ([16] if single_map else STRIDES)
+                for size in maps
             ]
-            for number in channels
+            for channels in (4, self.head.cls_out_channels)
         )
-        self.deltas = [x.to(bench.device) for x in self.deltas]
-        self.logits = [(10 * x - 5).to(bench.device) for x in self.logits]
+        self.deltas = [(0.3 * x).to(bench.device) for x in self.deltas]
+        self.logits = [(3 * x - 5).to(bench.device) for x in self.logits]
         for level in self.logits + self.deltas:
             level.requires_grad_()
 
@@ -454,7 +452,10 @@ def section_heads(bench: Bench, args: argparse.Namespace) -> Table:
         with torch.no_grad():
             head.eval().predict([x[:1] for x in features], samples[:1])
 
-    heads = build_heads(args.channels)
+    heads = {
+        kind: head.to(bench.device)
+        for kind, head in build_heads(args.channels).items()
+    }
     rows = [['', *heads]]
     for name, step in (
         ('training, 2 images', training),
@@ -463,12 +464,12 @@ def section_heads(bench: Bench, args: argparse.Namespace) -> Table:
         functions = {
             kind: lambda step=step, head=head: step(head)
             for kind, head in heads.items()
-            if head.to(bench.device)
         }
         absent = []
         if step is test and args.device == 'cpu':
             # mmcv has no masked convolution for it.
-            absent = ['no CPU kernel' if functions.pop('GARPNHead') else '']
+            del functions['GARPNHead']
+            absent = ['no CPU kernel']
         results = bench.time(functions, args.turns)
         rows.append([name, *cells(results), *absent])
     title = section_heads.__doc__[:-1]
@@ -493,7 +494,8 @@ def build_detector(name: str, baseline: str) -> nn.Module:
 
 def untrained(config: dict) -> dict:
     """Without weights to download."""
-    if config.get('init_cfg', {}).get('type') == 'Pretrained':
+    initial = config.get('init_cfg')
+    if isinstance(initial, dict) and initial.get('type') == 'Pretrained':
         config['init_cfg'] = None
     for value in config.values():
         if isinstance(value, dict):

@@ -88,11 +88,9 @@ class AnchorGrid:
         level = torch.bucketize(index, self._starts, right=True)
         base = self._first_bases[level]
         local = index - self.firsts[base]
-        cell = local // self.counts[base]
-        width = self.widths[base]
-        return Place(
-            base + local % self.counts[base], cell % width, cell // width
-        )
+        count, width = self.counts[base], self.widths[base]
+        cell = local // count
+        return Place(base + local % count, cell % width, cell // width)
 
     def index(self, place: Place) -> Tensor:
         """Index of anchors among R, (n, )."""

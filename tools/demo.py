@@ -259,11 +259,13 @@ def draw_one(
     draw_boxes(truth, image, boxes)
     truth.set_title(f'ground truth: {top} tree crowns')
     for name, ax in zip(CONFIGS, (rpn, kl_rpn)):
-        log_vars, proposals = propose(models[name], data)
+        logits, proposals = propose(models[name], data)
         draw_proposals(ax, image, proposals, top)
         ax.set_title(f'{name}: {top} best proposals, yellow first')
     kl_rpn.set_title(f'KL-RPN: {top} best proposals, ± one std')
-    stds = std_map(log_vars, models['KL-RPN'].rpn_head.num_stds)
+    head = models['KL-RPN'].rpn_head
+    log_vars = [head.log_variances(level) for level in logits]
+    stds = std_map(log_vars, head.num_stds)
     bar = draw_std_map(heat, image, stds)
     heat.set_title('std of the surest anchor, in encoded offsets')
     figure.colorbar(bar, ax=heat, fraction=0.045)

@@ -1,7 +1,7 @@
 """Models, registered in mmdet's own registry."""
 
 from .backbones import VGG
-from .dense_heads import KLRPNHead
+from .dense_heads import KLRPNHead, SparseRPNHead
 from .losses import KLDivLoss, gaussian_kl_div
 from .roi_heads import (
     PSRoIExtractor,
@@ -17,6 +17,7 @@ __all__ = [
     'PSRoIExtractor',
     'RFCNBBoxHead',
     'RFCNRoIHead',
+    'SparseRPNHead',
     'VGGBBoxHead',
     'gaussian_kl_div',
 ]

@@ -86,7 +86,7 @@ def std_map(log_vars: List[Tensor], num_stds: int) -> Tensor:
 
     Args:
         log_vars (list[Tensor]): Log-variances per level, (1, A * S, H, W), of
-            encoded offsets, as :class:`KLRPNHead` predicts them.
+            encoded offsets, as ``KLRPNHead.log_variances`` gives them.
         num_stds (int): S, standard deviations per anchor.
 
     Returns:

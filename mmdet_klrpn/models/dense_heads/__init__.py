@@ -1,5 +1,6 @@
 """Dense heads."""
 
 from .kl_rpn_head import KLRPNHead
+from .sparse_rpn_head import SparseRPNHead
 
-__all__ = ['KLRPNHead']
+__all__ = ['KLRPNHead', 'SparseRPNHead']

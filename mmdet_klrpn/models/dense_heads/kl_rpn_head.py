@@ -5,20 +5,17 @@ Vocabulary and shapes, for the whole file:
     A     base anchors per location
     S     standard deviations per anchor, 1 or 4 (``num_stds``)
     H, W  size of one level's feature map
-    R     anchors of an image over all levels, the sum of A * H * W
     offset, encoded offset: dx, dy, dw, dh of the bbox coder
 """
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import cat_boxes
 from mmdet.utils import ConfigType, InstanceList, OptInstanceList, reduce_mean
-from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -26,11 +23,12 @@ from torch.nn.functional import relu
 
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
-from .log_variance import log_variance, objectness
+from .log_variance import log_variance, logit_objectness, objectness
+from .sparse_anchor_mixin import SparseAnchorMixin
 
 
 @MODELS.register_module()
-class KLRPNHead(RPNHead):
+class KLRPNHead(SparseAnchorMixin, RPNHead):
     """RPN head trained by one loss, the KL divergence of box offsets.
 
     Seo et al., "KL-Divergence-Based Region Proposal Network for Object
@@ -127,9 +125,9 @@ class KLRPNHead(RPNHead):
         Returns:
             tuple:
 
-            - log_var (Tensor): Log-variances of encoded offsets, (N, A * S,
-              H, W), in float32 at least.
-            - bbox_pred (Tensor): Their means, (N, A * 4, H, W).
+            - logits (Tensor): (N, A * S, H, W), in float32 at least, for
+              :meth:`log_variances`.
+            - bbox_pred (Tensor): Means of encoded offsets, (N, A * 4, H, W).
         """
         x = relu(self.rpn_conv(x))
         bbox_pred = self.rpn_reg(x)
@@ -141,12 +139,15 @@ class KLRPNHead(RPNHead):
             with torch.autocast(x.device.type, enabled=False):
                 logits = self.rpn_cls(x.to(dtype))
         dtype = torch.promote_types(dtype, torch.float32)
-        log_var = log_variance(logits.to(dtype), self.min_std, self.neg_std)
-        return log_var, bbox_pred
+        return logits.to(dtype), bbox_pred
+
+    def log_variances(self, logits: Tensor) -> Tensor:
+        """Log-variances of encoded offsets, of logits of any shape."""
+        return log_variance(logits, self.min_std, self.neg_std)
 
     def loss_by_feat(
         self,
-        log_vars: List[Tensor],
+        logits: List[Tensor],
         bbox_preds: List[Tensor],
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
@@ -155,7 +156,7 @@ class KLRPNHead(RPNHead):
         """Sum of the sampled anchors' divergences, over their number.
 
         Args:
-            log_vars (list[Tensor]): Log-variances per level, (N, A * S, H, W).
+            logits (list[Tensor]): Per level, (N, A * S, H, W).
             bbox_preds (list[Tensor]): Means per level, (N, A * 4, H, W).
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
                 pixels and ``labels`` (n, ) of each image.
@@ -172,47 +173,39 @@ class KLRPNHead(RPNHead):
         Raises:
             ValueError: If no anchor lies inside an image.
         """
-        featmap_sizes = [log_var.shape[-2:] for log_var in log_vars]
-        anchors, valid_flags = self.get_anchors(
-            featmap_sizes, batch_img_metas, device=log_vars[0].device
+        grid, samples = self.sample_anchors(
+            logits,
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore,
         )
-        _, label_weights, targets, target_weights, avg_factor = (
-            self.get_targets(
-                anchors,
-                valid_flags,
-                batch_gt_instances,
-                batch_img_metas,
-                batch_gt_instances_ignore=batch_gt_instances_ignore,
-            )
+        rows, mean = grid.gather(
+            samples.images, samples.place, logits, bbox_preds
         )
-        # (N, R, ...) to rows of anchors, then only those that were sampled:
-        # an ignored anchor's inf times a weight of 0 would be nan.
-        weights = torch.cat(label_weights, dim=1).flatten()
-        targets = torch.cat(targets, dim=1).flatten(0, 1)
-        is_pos = torch.cat(target_weights, dim=1).flatten(0, 1).any(dim=1)
-        pos = is_pos.nonzero().squeeze(1)
-        neg = ((weights > 0) & ~is_pos).nonzero().squeeze(1)
-        log_var = _anchor_rows(log_vars, self.num_stds)
-        mean = _anchor_rows(bbox_preds, 4)
+        log_var = self.log_variances(rows)
+        num_pos = len(samples.targets)
+        pos, neg = slice(num_pos), slice(num_pos, None)
 
         # The same on every rank, or ranks with few samples would weigh more.
-        avg_factor = reduce_mean(log_var.new_tensor(float(avg_factor)))
+        avg_factor = log_var.new_tensor(float(samples.avg_factor))
+        avg_factor = reduce_mean(avg_factor)
         loss_pos = self.loss_kl(
             mean[pos],
             log_var[pos],
-            targets[pos],
+            samples.targets,
             self.pos_std,
-            weight=weights[pos, None],
+            weight=samples.weights[pos, None],
             avg_factor=avg_factor,
             reduction_override='mean',
         )
         loss_neg = self._loss_neg(mean[neg], log_var[neg], avg_factor)
+        stds = (0.5 * log_var.detach()).exp()
         return dict(
             loss_rpn_pos=loss_pos,
             loss_rpn_neg=loss_neg,
-            rpn_num_pos=log_var.new_tensor(len(pos) / len(batch_img_metas)),
-            rpn_pos_std=_mean_std(log_var[pos]),
-            rpn_neg_std=_mean_std(log_var[neg]),
+            rpn_num_pos=log_var.new_tensor(num_pos / len(batch_img_metas)),
+            rpn_pos_std=_mean(stds[pos]),
+            rpn_neg_std=_mean(stds[neg]),
         )
 
     def _loss_neg(
@@ -230,85 +223,29 @@ class KLRPNHead(RPNHead):
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 
-    def _predict_by_feat_single(
-        self,
-        cls_score_list: List[Tensor],
-        bbox_pred_list: List[Tensor],
-        score_factor_list: List[Optional[Tensor]],
-        mlvl_priors: List[Tensor],
-        img_meta: dict,
-        cfg: Optional[ConfigDict],
-        rescale: bool = False,
-        with_nms: bool = True,
-    ) -> InstanceData:
-        """Turn one image's Gaussians into proposals.
+    def _ranking(self, logits: Tensor) -> Tensor:
+        """Mean objectness of an anchor's stds."""
+        scores = logit_objectness(logits, self.min_std, self.neg_std)
+        return scores.unflatten(1, (-1, self.num_stds)).mean(dim=2)
 
-        Args:
-            cls_score_list (list[Tensor]): Log-variances per level, (A * S, H,
-                W), under the name that the parent passes them by.
-            bbox_pred_list (list[Tensor]): Means per level, (A * 4, H, W).
-            score_factor_list (list[None]): Unused.
-            mlvl_priors (list[Tensor]): Anchors per level, (A * H * W, 4).
-            img_meta (dict): Meta information of the image.
-            cfg (ConfigDict, optional): Replaces ``test_cfg``.
-            rescale (bool): Whether to return boxes and stds in pixels of the
-                original image. Defaults to False.
-            with_nms (bool): Unused, as in the parent: there is always NMS.
+    def _scores(self, logits: Tensor) -> Tensor:
+        log_var = self.log_variances(logits)
+        return objectness(log_var, self.neg_std).mean(dim=1)
 
-        Returns:
-            InstanceData: ``bboxes`` (n, 4) and ``bbox_stds`` (n, 4) in pixels,
-            ``scores`` (n, ) in [0, 1] and ``labels`` (n, ), all 0.
-        """
-        cfg = self.test_cfg if cfg is None else cfg
-        nms_pre = cfg.get('nms_pre', -1)
-        levels = []
-        for level, (log_var, bbox_pred, priors) in enumerate(
-            zip(cls_score_list, bbox_pred_list, mlvl_priors)
-        ):
-            log_var = log_var.permute(1, 2, 0).reshape(-1, self.num_stds)
-            # NMS wants boxes in the precision of the scores.
-            mean = bbox_pred.permute(1, 2, 0).reshape(-1, 4).to(log_var.dtype)
-            scores = objectness(log_var, self.neg_std).mean(dim=1)
-            if 0 < nms_pre < len(scores):
-                scores, top = scores.topk(nms_pre)
-                log_var, mean, priors = log_var[top], mean[top], priors[top]
-            level_ids = torch.full_like(scores, level, dtype=torch.long)
-            levels.append((scores, log_var, mean, priors, level_ids))
-
-        scores, log_var, mean, priors, level_ids = zip(*levels)
-        mean, priors = torch.cat(mean), cat_boxes(priors)
-        stds = (0.5 * torch.cat(log_var)).exp()
-        results = InstanceData(
-            bboxes=self.bbox_coder.decode(
-                priors, mean, max_shape=img_meta['img_shape']
-            ),
-            bbox_stds=decode_delta_xywh_stds(
-                self.bbox_coder, priors, mean, stds
-            ),
-            scores=torch.cat(scores),
-            level_ids=torch.cat(level_ids),
-        )
-        return self._bbox_post_process(results, cfg, rescale, True, img_meta)
-
-    def _bbox_post_process(
+    def _describe(
         self,
         results: InstanceData,
-        cfg: ConfigDict,
-        rescale: bool = False,
-        with_nms: bool = True,
-        img_meta: Optional[dict] = None,
-    ) -> InstanceData:
-        """Rescale and filter as the parent does, stds along with the boxes."""
-        if rescale:
-            scale = results.bbox_stds.new_tensor(img_meta['scale_factor'])
-            results.bbox_stds = results.bbox_stds / scale.repeat(2)
-        stds = results.bbox_stds
-        results = super()._bbox_post_process(
-            results, cfg, rescale, with_nms, img_meta
-        )
-        if 'bbox_stds' not in results:  # the parent made an empty result anew
-            results.bbox_stds = stds.new_zeros((0, 4))
-        return results
+        priors: Tensor,
+        deltas: Tensor,
+        logits: Tensor,
+        scale: Optional[Sequence[float]],
+    ) -> None:
+        """Add ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
+        stds = (0.5 * self.log_variances(logits)).exp()
+        stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
+        if scale is not None:
+            stds = stds / stds.new_tensor(scale).repeat(2)
+        results.bbox_stds = stds
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args, **kwargs
@@ -335,16 +272,6 @@ def _check(name: str, value: object, valid: bool, allowed: str) -> None:
         raise ValueError(f'{name} must be {allowed}, but got {value!r}')
 
 
-def _anchor_rows(maps: List[Tensor], channels: int) -> Tensor:
-    """Per-level (N, A * channels, H, W) to (N * R, channels)."""
-    rows = [
-        level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)
-        for level in maps
-    ]
-    return torch.cat(rows, dim=1).flatten(0, 1)
-
-
-def _mean_std(log_var: Tensor) -> Tensor:
-    """Mean standard deviation, 0 of no anchor, without a gradient."""
-    stds = (0.5 * log_var.detach()).exp()
-    return stds.sum() / max(stds.numel(), 1)
+def _mean(values: Tensor) -> Tensor:
+    """Mean, 0 of nothing."""
+    return values.sum() / max(values.numel(), 1)

@@ -67,3 +67,27 @@ def objectness(log_var: Tensor, neg_std: float) -> Tensor:
     sure = _BACKGROUND_SHARE - (1 - _BACKGROUND_SHARE) * torch.expm1(ratio)
     background = _BACKGROUND_SHARE * torch.exp(-ratio)
     return torch.where(ratio < 0, sure, background)
+
+
+def logit_objectness(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
+    r""":func:`objectness` of :func:`log_variance`, in half the time.
+
+    With :math:`f = 1 - \sigma_{min}^2 / \sigma_{neg}^2`, the variance in units
+    of neg_std^2 is :math:`1 + f\,(e^{-z} - 1)` above z = 0 and
+    :math:`1 - f z` below.
+
+    Args:
+        logits (Tensor): Raw outputs z, any shape.
+        min_std (float): Floor of the standard deviation.
+        neg_std (float): The standard deviation of a negative's target.
+
+    Returns:
+        Tensor: Scores in [0, 1] of the same shape, up to rounding.
+    """
+    share = 1 - (min_std / neg_std) ** 2
+    drop = (1 - _BACKGROUND_SHARE) * share
+    # In place, as maps are large: there is no gradient through here.
+    sure = torch.expm1(-logits).mul_(-drop).add_(_BACKGROUND_SHARE)
+    background = (-share * logits).add_(1).reciprocal_()
+    background.mul_(_BACKGROUND_SHARE)
+    return torch.where(logits > 0, sure, background)

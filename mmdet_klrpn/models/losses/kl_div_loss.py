@@ -1,5 +1,6 @@
 """KL divergence between a target and a predicted Gaussian over box offsets."""
 
+import math
 from typing import Optional, Union
 
 import torch
@@ -65,14 +66,19 @@ def gaussian_kl_div(
     mean = _at_least_float32(mean, like)
     log_var = _at_least_float32(log_var, like)
     target_mean = _at_least_float32(target_mean, like)
-    target_var = _at_least_float32(target_std, like).square()
+    if isinstance(target_std, Tensor):
+        target_var = _at_least_float32(target_std, like).square()
+        # The inner where keeps log(0), with a gradient of nan, out of it.
+        is_dirac = target_var == 0
+        entropy = torch.where(is_dirac, 1.0, target_var).log() + 1
+        entropy = torch.where(is_dirac, 0.0, entropy)
+    else:
+        target_var = target_std**2
+        entropy = math.log(target_var) + 1 if target_var > 0 else 0.0
 
     second_moment = target_var + (target_mean - mean).square()
     cross_entropy = log_var + second_moment * torch.exp(-log_var)
-    # The inner where keeps log(0), whose gradient is nan, out of the graph.
-    is_dirac = target_var == 0
-    entropy = torch.where(is_dirac, 1.0, target_var).log() + 1
-    return 0.5 * (cross_entropy - torch.where(is_dirac, 0.0, entropy))
+    return 0.5 * (cross_entropy - entropy)
 
 
 @MODELS.register_module()

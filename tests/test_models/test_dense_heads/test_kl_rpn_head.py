@@ -104,19 +104,19 @@ def assert_gradients_reach_all(head, losses):
 
 @pytest.mark.parametrize('num_stds', [1, 4])
 def test_forward_shapes(num_stds):
-    log_vars, means = build_head(num_stds=num_stds)(features(2))
+    logits, means = build_head(num_stds=num_stds)(features(2))
     for level, stride in enumerate(STRIDES):
         size = (SHAPE[0] // stride, SHAPE[1] // stride)
-        assert log_vars[level].shape == (2, 3 * num_stds, *size)
+        assert logits[level].shape == (2, 3 * num_stds, *size)
         assert means[level].shape == (2, 12, *size)
 
 
-def test_log_variances_are_float32_in_autocast():
+def test_logits_are_float32_in_autocast():
     head = build_head()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         outs = head(features())
         losses = head.loss_by_feat(*outs, [TWO], metas())
-    assert all(log_var.dtype == torch.float32 for log_var in outs[0])
+    assert all(logits.dtype == torch.float32 for logits in outs[0])
     assert losses['loss_rpn_pos'].dtype == torch.float32
     proposals = head.predict_by_feat(*outs, batch_img_metas=metas())[0]
     for field in ('scores', 'bboxes', 'bbox_stds'):
@@ -129,14 +129,15 @@ def test_scores_do_not_tie_in_autocast():
     torch.nn.init.normal_(head.rpn_cls.weight, std=0.01)
     torch.nn.init.constant_(head.rpn_cls.bias, -8.0)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        log_vars, _ = head(features(8))
-    values = torch.cat([log_var.flatten() for log_var in log_vars])
+        logits, _ = head(features(8))
+    values = torch.cat([head.log_variances(x).flatten() for x in logits])
     assert len(values.unique()) > 0.9 * len(values)
 
 
-def naive_losses(head, log_vars, means, ground_truths):
+def naive_losses(head, logits, means, ground_truths):
     """Both losses anchor by anchor, with torch's own divergences."""
     total_pos = total_neg = count = 0
+    log_vars = [head.log_variances(level) for level in logits]
     sizes = [log_var.shape[-2:] for log_var in log_vars]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     for image, gt in enumerate(ground_truths):
@@ -180,10 +181,10 @@ def test_loss_equals_naive_reference(num_stds, neg_divergence):
         neg_std=0.6,
         min_std=0.05,
     )
-    log_vars, means = head(features(2))
-    losses = head.loss_by_feat(log_vars, means, [ONE, TWO], metas(2))
+    logits, means = head(features(2))
+    losses = head.loss_by_feat(logits, means, [ONE, TWO], metas(2))
     with torch.no_grad():
-        pos, neg = naive_losses(head, log_vars, means, [ONE, TWO])
+        pos, neg = naive_losses(head, logits, means, [ONE, TWO])
     torch.testing.assert_close(losses['loss_rpn_pos'], pos)
     torch.testing.assert_close(losses['loss_rpn_neg'], neg)
     assert losses['rpn_num_pos'] > 0
@@ -258,15 +259,15 @@ def test_minimum_of_the_expected_loss(neg_divergence, share):
 
 def test_anchors_in_ignored_regions_are_not_sampled():
     head = build_head()
-    log_vars, means = head(features())
+    logits, means = head(features())
     # Absurd in the right half of the image, which is ignored.
-    for log_var in log_vars:
-        log_var.data[..., log_var.shape[-1] // 2 :] = 50.0
+    for level in logits:
+        level.data[..., level.shape[-1] // 2 :] = -1e8
     right = InstanceData(bboxes=torch.tensor([[40.0, -99.0, 999.0, 999.0]]))
     args = ([ONE], metas())
-    sampled = head.loss_by_feat(log_vars, means, *args)
+    sampled = head.loss_by_feat(logits, means, *args)
     assert sampled['loss_rpn_neg'] > 1e6
-    losses = head.loss_by_feat(log_vars, means, *args, [right])
+    losses = head.loss_by_feat(logits, means, *args, [right])
     assert losses['loss_rpn_neg'] < 10
     assert losses['rpn_num_pos'] > 0
 
@@ -357,10 +358,8 @@ def test_loading_an_rpn_head_says_what_was_copied():
 
 def test_proposals_are_ranked_and_carry_their_stds():
     head = build_head()
-    log_vars, means = head(features())
-    proposals = head.predict_by_feat(log_vars, means, batch_img_metas=metas())[
-        0
-    ]
+    logits, means = head(features())
+    proposals = head.predict_by_feat(logits, means, batch_img_metas=metas())[0]
     assert 0 < len(proposals) <= TEST_CFG.max_per_img
     assert (proposals.scores.diff() <= 0).all()
     assert proposals.scores.min() >= 0
@@ -373,11 +372,11 @@ def test_proposals_are_ranked_and_carry_their_stds():
     score = torch.cat(
         [
             1 - 0.99 * v.exp().reshape(3, 4, -1).mean(1).T.flatten() / 0.5**2
-            for v in log_vars
+            for v in map(head.log_variances, logits)
         ]
     )
     best = int(score.argmax())
-    sizes = [v.shape[-2:] for v in log_vars]
+    sizes = [v.shape[-2:] for v in logits]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     rows = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 4) for m in means])
     box = head.bbox_coder.decode(

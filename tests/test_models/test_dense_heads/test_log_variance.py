@@ -7,6 +7,7 @@ import torch
 
 from mmdet_klrpn.models.dense_heads.log_variance import (
     log_variance,
+    logit_objectness,
     objectness,
 )
 
@@ -67,3 +68,14 @@ def test_objectness_is_the_missing_share_of_the_variance():
     sure = 0.01 + 0.99 * (1 - variance[:4] / NEG_STD**2)
     torch.testing.assert_close(scores[:4], sure)
     assert scores[4].item() == pytest.approx(0.01 / 2)
+
+
+@pytest.mark.parametrize(('min_std', 'neg_std'), [(0.03, 0.5), (0.4, 0.5)])
+def test_objectness_of_logits_is_that_of_their_variances(min_std, neg_std):
+    logits = torch.cat([torch.linspace(-30, 30, 1001), torch.tensor([1e4])])
+    torch.testing.assert_close(
+        logit_objectness(logits, min_std, neg_std),
+        objectness(log_variance(logits, min_std, neg_std), neg_std),
+        rtol=1e-5,
+        atol=1e-7,
+    )

@@ -1,0 +1,62 @@
+"""NMS that stops once enough boxes are kept."""
+
+import numpy as np
+import torch
+from mmcv.ops import nms
+from torch import Tensor
+from torchvision import ops
+
+# Where NMS compares pair after pair, and levels are faster one at a time.
+_SERIAL_DEVICES = ('cpu',)
+
+
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    level_ids: Tensor,
+    iou_threshold: float,
+    max_num: int,
+) -> Tensor:
+    """Boxes that survive NMS within their level, the best first.
+
+    What :func:`mmcv.ops.batched_nms` keeps, up to ties, cut to ``max_num``.
+    Suppression comes from boxes of higher scores only, so boxes beyond those
+    that fill ``max_num`` need not be looked at.
+
+    Args:
+        boxes (Tensor): (n, 4), x1, y1, x2, y2.
+        scores (Tensor): (n, ).
+        level_ids (Tensor): (n, ).
+        iou_threshold (float): IoU above which the lower score is suppressed.
+        max_num (int): How many to keep at most.
+
+    Returns:
+        Tensor: (k, ) indices of the kept, by descending score.
+    """
+    if len(boxes) == 0:
+        return level_ids
+    # mmcv's shift of levels, for every rounding to be the same.
+    boxes = boxes + (level_ids.to(boxes) * (boxes.max() + 1))[:, None]
+    for count in sorted({min(2 * max_num, len(boxes)), len(boxes)}):
+        order = scores.topk(count).indices
+        keep = _suppress(
+            boxes[order], scores[order], level_ids[order], iou_threshold
+        )
+        if len(keep) >= max_num:
+            break
+    return order[keep[:max_num]]
+
+
+def _suppress(
+    boxes: Tensor, scores: Tensor, level_ids: Tensor, iou_threshold: float
+) -> Tensor:
+    """Positions (k, ), ascending, of the kept among boxes sorted by score."""
+    if boxes.device.type not in _SERIAL_DEVICES:
+        return nms(boxes, scores, iou_threshold)[1].sort()[0]
+    # As mmcv compares, in float32, but torchvision's is several times faster.
+    iou_threshold = float(np.float32(iou_threshold))
+    kept = []
+    for level in level_ids.unique():
+        own = (level_ids == level).nonzero()[:, 0]
+        kept.append(own[ops.nms(boxes[own], scores[own], iou_threshold)])
+    return torch.cat(kept).sort()[0]

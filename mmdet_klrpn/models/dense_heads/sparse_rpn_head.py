@@ -1,0 +1,74 @@
+"""RPNHead, at the cost of the anchors that matter."""
+
+from typing import Dict, List
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.registry import MODELS
+from mmdet.utils import InstanceList, OptInstanceList
+from torch import Tensor
+
+from .sparse_anchor_mixin import SparseAnchorMixin
+
+
+@MODELS.register_module()
+class SparseRPNHead(SparseAnchorMixin, RPNHead):
+    """RPNHead with the same losses and proposals, sooner and in less memory.
+
+    Its losses are those of RPNHead with the same sampled anchors, each a
+    scalar and not one per level. Those of ``reg_decoded_bbox`` are computed by
+    RPNHead itself. For the arguments see there.
+    """
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+    ) -> Dict[str, Tensor]:
+        """Losses of the sampled anchors.
+
+        Args:
+            cls_scores (list[Tensor]): Logits per level, (N, A * S, H, W).
+            bbox_preds (list[Tensor]): Encoded offsets per level, (N, A * 4,
+                H, W).
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
+                pixels and ``labels`` (n, ) of each image.
+            batch_img_metas (list[dict]): Meta information of each image.
+            batch_gt_instances_ignore (list[InstanceData], optional): Regions
+                whose anchors are not sampled.
+
+        Returns:
+            dict[str, Tensor]: ``loss_rpn_cls`` and ``loss_rpn_bbox``.
+
+        Raises:
+            ValueError: If no anchor lies inside an image.
+        """
+        args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
+        if self.reg_decoded_bbox:
+            return super().loss_by_feat(cls_scores, bbox_preds, *args)
+        grid, samples = self.sample_anchors(cls_scores, *args)
+        logits, deltas = grid.gather(
+            samples.images, samples.place, cls_scores, bbox_preds
+        )
+        factor = dict(avg_factor=samples.avg_factor)
+        loss_cls = self.loss_cls(
+            logits, samples.labels, samples.weights, **factor
+        )
+        ones = torch.ones_like(samples.targets)
+        deltas = deltas[: len(ones)]
+        loss_bbox = self.loss_bbox(deltas, samples.targets, ones, **factor)
+        return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+
+    def _ranking(self, cls_score: Tensor) -> Tensor:
+        """Logits: the sigmoid keeps their order, and ties some of them."""
+        if self.use_sigmoid_cls:
+            return cls_score
+        return cls_score.unflatten(1, (-1, 2)).softmax(dim=2)[:, :, 0]
+
+    def _scores(self, cls_scores: Tensor) -> Tensor:
+        if self.use_sigmoid_cls:
+            return cls_scores.sigmoid()[:, 0]
+        return cls_scores.softmax(dim=1)[:, 0]

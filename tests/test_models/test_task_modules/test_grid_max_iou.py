@@ -1,0 +1,212 @@
+"""Assignment on a grid against MaxIoUAssigner's matrix, bit for bit."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdet.models.task_modules.assigners import MaxIoUAssigner
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from mmengine.structures import InstanceData
+
+from mmdet_klrpn.models.task_modules import (
+    AnchorGrid,
+    assign_on_grid,
+    least_useful_iou,
+)
+from mmdet_klrpn.models.task_modules.assigners import grid_max_iou
+
+CPU = torch.device('cpu')
+FPN = AnchorGenerator([4, 8, 16, 32], [0.5, 1.0, 2.0], scales=[8])
+FPN_SIZES = ((50, 84), (25, 42), (13, 21), (7, 11))
+
+
+def dense(assigner, grid, batch_bboxes, inside=None):
+    """What mmdet assigns, with objects counted over the batch."""
+    anchors, first, rows = grid.all_boxes(), 0, []
+    for i, bboxes in enumerate(batch_bboxes):
+        valid = slice(None) if inside is None else inside[i]
+        labels = torch.zeros(len(bboxes), dtype=torch.long)
+        result = assigner.assign(
+            InstanceData(priors=anchors[valid]),
+            InstanceData(bboxes=bboxes, labels=labels),
+        ).gt_inds
+        row = torch.full((len(anchors),), -1)
+        row[valid] = torch.where(result > 0, result + first, result)
+        rows.append(row)
+        first += len(bboxes)
+    return torch.stack(rows)
+
+
+def assert_same(assigner, grid, batch_bboxes, inside=None):
+    assert least_useful_iou(assigner) is not None
+    actual = assign_on_grid(assigner, grid, batch_bboxes, inside)
+    expected = dense(assigner, grid, batch_bboxes, inside)
+    assert torch.equal(actual, expected)
+    return actual
+
+
+def rpn_assigner(**kwargs):
+    options = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
+    return MaxIoUAssigner(**{**options, **kwargs})
+
+
+def random_boxes(count, generator, size=(336.0, 200.0)):
+    centres = torch.rand((count, 2), generator=generator) * torch.tensor(size)
+    sides = (torch.rand((count, 2), generator=generator) * 3 + 2).exp()
+    return torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
+
+
+generators = st.builds(
+    AnchorGenerator,
+    strides=st.sampled_from(
+        [[4, 8], [16], [7, 7], [(4, 8), (16, 8)], [4, 64], [1, 2]]
+    ),
+    ratios=st.sampled_from([[1.0], [0.5, 1.0, 2.0], [0.1, 7.0]]),
+    scales=st.sampled_from([[8], [1, 2], [3.3], [2, 4, 8, 16]]),
+    center_offset=st.sampled_from([0.0, 0.5, 0.3]),
+)
+thresholds = st.floats(0.1, 0.9)
+assigners = st.builds(
+    MaxIoUAssigner,
+    pos_iou_thr=thresholds | st.sampled_from([0.5, 0.7, 1.0]),
+    neg_iou_thr=thresholds
+    | st.just(0.3)
+    | st.tuples(st.sampled_from([-1.0, 0.0, 0.1, 0.2]), thresholds),
+    min_pos_iou=thresholds | st.just(0.3),
+    match_low_quality=st.booleans(),
+    gt_max_assign_all=st.booleans(),
+)
+# Whole numbers make ties; the large ones lie outside of any map.
+coordinates = (
+    st.integers(-20, 150)
+    | st.floats(-50, 300, width=32)
+    | st.sampled_from([0.0, 1e-30, 1e4, -1e6, 1e9, 1e14])
+)
+boxes = st.tuples(coordinates, coordinates, coordinates, coordinates)
+sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
+
+
+@st.composite
+def problems(draw):
+    generator = draw(generators)
+    levels = len(generator.strides)
+    shapes = draw(st.lists(sizes, min_size=levels, max_size=levels))
+    grid = AnchorGrid(generator, shapes, CPU)
+    anchors = grid.all_boxes()
+    batch = []
+    for _ in range(draw(st.integers(1, 3))):
+        rows = draw(st.lists(boxes, max_size=6))
+        bboxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+        # An anchor itself and a pair of equals, for IoU 1 and for ties.
+        picks = draw(st.lists(st.integers(0, len(anchors) - 1), max_size=2))
+        batch.append(torch.cat([bboxes, anchors[picks], bboxes[:1]]))
+    inside = None
+    if draw(st.booleans()):
+        seed = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+        inside = torch.rand((len(batch), len(anchors)), generator=seed) < 0.7
+    return grid, batch, inside
+
+
+@settings(deadline=None, max_examples=300)
+@given(assigners, problems())
+def test_equals_the_matrix(assigner, problem):
+    grid, batch, inside = problem
+    assert_same(assigner, grid, batch, inside)
+
+
+@pytest.mark.parametrize('assign_all', [True, False])
+@pytest.mark.parametrize('count', [0, 1, 20, 1000])
+def test_equals_the_matrix_on_a_pyramid(count, assign_all):
+    generator = torch.Generator().manual_seed(count)
+    batch = [random_boxes(count, generator) for _ in range(2)]
+    grid = AnchorGrid(FPN, FPN_SIZES, CPU)
+    assigner = rpn_assigner(gt_max_assign_all=assign_all)
+    gt_inds = assert_same(assigner, grid, batch)
+    assert (gt_inds > 0).any() == (count > 0)
+    assert (gt_inds == 0).any()
+
+
+def test_equals_the_matrix_far_from_the_origin():
+    """Where the anchors' float32 coordinates are coarsest."""
+    generator = torch.Generator().manual_seed(0)
+    grid = AnchorGrid(AnchorGenerator([8], [0.7], [1.1]), [(2, 2000)], CPU)
+    for _ in range(20):
+        bboxes = random_boxes(50, generator, (16000.0, 16.0))
+        index = torch.randint(0, 4000, (50,), generator=generator)
+        noise = torch.randn((50, 4), generator=generator)
+        near = grid.all_boxes()[index] + noise
+        assert_same(rpn_assigner(), grid, [torch.cat([bboxes, near])])
+
+
+def test_images_do_not_mix():
+    generator = torch.Generator().manual_seed(0)
+    batch = [random_boxes(n, generator) for n in (3, 0, 5)]
+    grid = AnchorGrid(FPN, FPN_SIZES, CPU)
+    gt_inds = assert_same(rpn_assigner(), grid, batch)
+    assert (gt_inds[1] == 0).all()
+    assert gt_inds[0].max() <= 3 < gt_inds[2].max()
+
+
+@pytest.mark.parametrize(
+    'box',
+    [
+        [30.0, 30.0, 30.0, 60.0],
+        [30.0, 30.0, 30.0, 30.0],
+        [60.0, 60.0, 30.0, 30.0],
+        [-90.0, -90.0, -20.0, -20.0],
+        [-1e14, -1e14, 1e14, 1e14],
+    ],
+)
+def test_an_object_that_no_anchor_reaches(box):
+    grid = AnchorGrid(FPN, FPN_SIZES, CPU)
+    bboxes = torch.tensor([box, [20.0, 20.0, 60.0, 60.0]])
+    gt_inds = assert_same(rpn_assigner(), grid, [bboxes])
+    assert set(gt_inds.unique().tolist()) == {-1, 0, 2}
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), 3e38])
+def test_coordinates_without_an_area_are_refused(value):
+    grid = AnchorGrid(FPN, FPN_SIZES, CPU)
+    bboxes = torch.tensor([[20.0, 20.0, 60.0, 60.0], [0.0, 0.0, value, 9.0]])
+    assert assign_on_grid(rpn_assigner(), grid, [bboxes]) is None
+
+
+def test_work_does_not_grow_with_the_map():
+    """Candidates, not anchors, get their IoU computed."""
+    bboxes = torch.tensor([[100.0, 100.0, 164.0, 132.0]])
+    numbers = []
+    for scale in (1, 4):
+        sizes = [(h * scale, w * scale) for h, w in FPN_SIZES]
+        grid = AnchorGrid(FPN, sizes, CPU)
+        objects, _ = grid_max_iou._candidates(bboxes, grid, 0.3)
+        numbers.append(len(objects))
+    assert 0 < numbers[0] == numbers[1] < 1000
+
+
+@pytest.mark.parametrize(
+    ('options', 'least'),
+    [
+        (dict(), 0.3),
+        (dict(neg_iou_thr=0.2), 0.2),
+        (dict(neg_iou_thr=(0.1, 0.4)), 0.1),
+        (dict(neg_iou_thr=(0.0, 0.4)), 0.3),
+        (dict(neg_iou_thr=0.6, match_low_quality=False), 0.6),
+        (dict(gpu_assign_thr=10), 0.3),
+        (dict(min_pos_iou=0.0), None),
+        (dict(neg_iou_thr=0.0), None),
+        (dict(neg_iou_thr=[0.1, 0.3]), None),
+        (dict(iou_calculator=dict(type='BboxOverlaps2D_GLIP')), None),
+        (dict(iou_calculator=dict(type='BboxOverlaps2D', dtype='fp16')), None),
+        (dict(perm_repeat_gt_cfg=dict(iou_thr=0.7)), None),
+    ],
+)
+def test_which_assigners_it_can_stand_in_for(options, least):
+    assert least_useful_iou(rpn_assigner(**options)) == least
+
+
+def test_other_assigners_are_left_alone():
+    class Heir(MaxIoUAssigner):
+        pass
+
+    assert least_useful_iou(Heir(0.7, 0.3, 0.3)) is None
+    assert least_useful_iou(object()) is None

@@ -47,7 +47,9 @@ param_scheduler = [
 ]
 default_hooks = dict(
     logger=dict(interval=7),
-    checkpoint=dict(interval=6, max_keep_ckpts=1))
+    # The one before is deleted before the next is written: two, or a kill in
+    # between would leave none.
+    checkpoint=dict(interval=6, max_keep_ckpts=2))
 # RPN and KL-RPN are compared on the same initial weights and order of images.
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=2)

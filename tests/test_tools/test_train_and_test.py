@@ -53,6 +53,40 @@ def test_resume_goes_on_where_it_stopped(trained, tiny_config):
     assert checkpoint['meta']['epoch'] == 2
 
 
+KILLED = """
+import os, signal, sys, runpy
+from mmengine.fileio.backends import LocalBackend
+
+put = LocalBackend.put
+
+def killed(self, obj, filepath):
+    if 'epoch_2' not in str(filepath):
+        return put(self, obj, filepath)
+    with open(filepath, 'wb') as file:
+        file.write(obj[:len(obj) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+LocalBackend.put = killed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def test_killed_while_writing_a_checkpoint_goes_on_from_the_last(
+    tiny_config, tmp_path
+):
+    (tmp_path / 'killed.py').write_text(KILLED)
+    train = ('tools/train.py', tiny_config, '--work-dir', tmp_path)
+    options = ('--cfg-options', 'train_cfg.max_epochs=3')
+    run(sys.executable, tmp_path / 'killed.py', *train, *options, check=False)
+    with pytest.raises(RuntimeError, match='central directory'):
+        torch.load(tmp_path / 'epoch_2.pth')
+    text = run(sys.executable, *train, '--resume', *options)
+    assert 'resumed epoch: 1' in text
+    checkpoint = torch.load(tmp_path / 'epoch_3.pth', map_location='cpu')
+    assert checkpoint['meta']['epoch'] == 3
+
+
 def test_amp_without_a_gpu_says_so(tiny_config, tmp_path):
     text = run(
         *(sys.executable, 'tools/train.py', tiny_config),

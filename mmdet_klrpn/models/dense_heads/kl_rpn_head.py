@@ -23,6 +23,7 @@ from torch.nn.functional import relu
 
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
+from .finite import check_losses
 from .log_variance import log_variance, logit_objectness, objectness
 from .sparse_anchor_mixin import SparseAnchorMixin
 
@@ -171,7 +172,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
 
         Raises:
-            ValueError: If no anchor lies inside an image.
+            ValueError: If no anchor lies inside an image, or a box is not
+                finite.
+            FloatingPointError: If a loss is not finite.
         """
         grid, samples = self.sample_anchors(
             logits,
@@ -199,10 +202,11 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             reduction_override='mean',
         )
         loss_neg = self._loss_neg(mean[neg], log_var[neg], avg_factor)
+        losses = dict(loss_rpn_pos=loss_pos, loss_rpn_neg=loss_neg)
+        check_losses(losses, f'raise rpn_head.min_std={self.min_std}')
         stds = (0.5 * log_var.detach()).exp()
         return dict(
-            loss_rpn_pos=loss_pos,
-            loss_rpn_neg=loss_neg,
+            losses,
             rpn_num_pos=log_var.new_tensor(num_pos / len(batch_img_metas)),
             rpn_pos_std=_mean(stds[pos]),
             rpn_neg_std=_mean(stds[neg]),

@@ -30,6 +30,7 @@ from mmdet_klrpn.models.task_modules import (
     take_rows,
 )
 
+from .finite import check_boxes
 from .sparse_nms import suppress
 
 
@@ -83,7 +84,8 @@ class SparseAnchorMixin:
             tuple: The grid, by which to gather predictions, and the samples.
 
         Raises:
-            ValueError: If no anchor lies inside an image.
+            ValueError: If no anchor lies inside an image, or a box is not
+                finite.
         """
         grid = self._grid(maps)
         args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
@@ -181,6 +183,8 @@ class SparseAnchorMixin:
         batch_gt_instances_ignore: OptInstanceList,
     ) -> Samples:
         """Sample by mmdet's own targets, of every anchor."""
+        # The sparse path leaves boxes that are not finite to this one.
+        check_boxes(batch_gt_instances, batch_img_metas)
         anchors, valid_flags = self.get_anchors(
             grid.featmap_sizes, batch_img_metas, device=grid.device
         )

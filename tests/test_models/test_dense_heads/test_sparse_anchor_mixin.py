@@ -263,14 +263,6 @@ def test_same_losses_for_objects_out_of_the_ordinary(cls, box):
 
 
 @HEADS
-def test_an_object_that_is_not_a_number_is_mmdet_s_to_deal_with(cls):
-    head, plain = build_pair(cls)
-    objects = instances(2)
-    objects.bboxes[0] = float('nan')
-    assert_same_losses(head, plain, [objects], metas(SHAPE), images=1)
-
-
-@HEADS
 @pytest.mark.parametrize(
     'generator',
     [

@@ -1,0 +1,205 @@
+"""What training meets in the wild, and what the head makes of it."""
+
+import copy
+from unittest.mock import patch
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from test_kl_rpn_head import (
+    ONE,
+    SHAPE,
+    STRIDES,
+    TRAIN_CFG,
+    TWO,
+    assert_gradients_reach_all,
+    build_head,
+    features,
+    instances,
+    metas,
+)
+
+from mmdet_klrpn.models import KLRPNHead, SparseRPNHead
+
+HEADS = pytest.mark.parametrize('cls', [KLRPNHead, SparseRPNHead])
+
+
+def losses_of(head, batch_gt_instances, outs=None):
+    images = len(batch_gt_instances)
+    outs = head(features(images)) if outs is None else outs
+    return head.loss_by_feat(*outs, batch_gt_instances, metas(images))
+
+
+def test_no_object_in_any_image():
+    head = build_head()
+    losses = losses_of(head, [instances(), instances()])
+    assert losses['loss_rpn_pos'] == 0
+    assert losses['loss_rpn_neg'] > 0
+    assert_gradients_reach_all(head, losses)
+
+
+@pytest.mark.parametrize(
+    'box',
+    [
+        pytest.param([30, 20, 30, 40], id='no width'),
+        pytest.param([30, 20, 50, 20], id='no height'),
+        pytest.param([40, 40, 20, 20], id='turned'),
+        pytest.param([500, 500, 560, 560], id='outside the image'),
+    ],
+)
+def test_a_box_that_no_anchor_can_match_changes_nothing(box):
+    """It is no object: it makes no positive, and no negative either."""
+    head = build_head()
+    alone = losses_of(head, [TWO])
+    beside = losses_of(head, [instances(*TWO.bboxes.tolist(), box)])
+    for name, value in alone.items():
+        torch.testing.assert_close(beside[name], value)
+    assert_gradients_reach_all(head, beside)
+
+
+def test_a_box_half_outside_is_an_object():
+    head = build_head()
+    losses = losses_of(head, [instances([70, 30, 130, 80])])
+    assert losses['rpn_num_pos'] > 0
+    assert_gradients_reach_all(head, losses)
+
+
+@HEADS
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_box_that_is_not_finite_is_named(cls, value):
+    head = build_head(cls)
+    img_metas = metas(2)
+    img_metas[1].update(img_id=42, img_path='trees/42.png')
+    boxes = instances([10, 10, 40, 35], [50, value, 90, 60])
+    message = r'box 1 of image 42 \(trees/42\.png\) must be finite'
+    with pytest.raises(ValueError, match=message):
+        head.loss_by_feat(*head(features(2)), [ONE, boxes], img_metas)
+
+
+def test_two_thousand_objects():
+    head = build_head()
+    torch.manual_seed(1)
+    corners = torch.rand(2000, 2) * torch.tensor([60.0, 30.0])
+    boxes = torch.cat([corners, corners + 5 + torch.rand(2000, 2) * 30], 1)
+    crowd = InstanceData(bboxes=boxes, labels=torch.zeros(2000).long())
+    losses = losses_of(head, [crowd])
+    assert losses['rpn_num_pos'] > 50
+    assert_gradients_reach_all(head, losses)
+
+
+def test_an_image_smaller_than_any_anchor():
+    """Feature maps of one cell, anchors of 24 and 48 pixels, 8 x 8 image."""
+    head = build_head()
+    x = tuple(torch.randn(1, 8, 1, 1) for _ in STRIDES)
+    img_metas = [dict(img_shape=(8, 8), pad_shape=(8, 8), scale_factor=(1, 1))]
+    outs = head(x)
+    losses = head.loss_by_feat(*outs, [instances([0, 0, 8, 8])], img_metas)
+    assert_gradients_reach_all(head, losses)
+    (proposals,) = head.predict_by_feat(*outs, batch_img_metas=img_metas)
+    assert 0 < len(proposals) <= 6
+    assert proposals.bboxes.min() >= 0
+    assert proposals.bboxes.max() <= 8
+
+
+@pytest.mark.parametrize('logit', [1e4, -1e4])
+@pytest.mark.parametrize('divergence', ['forward', 'reverse'])
+@pytest.mark.parametrize('pos_std', [0.0, 0.1])
+def test_absurd_logits_have_a_finite_loss_and_gradient(
+    logit, divergence, pos_std
+):
+    head = build_head(neg_divergence=divergence, pos_std=pos_std)
+    logits, means = head(features())
+    logits = [
+        torch.full_like(level, logit).requires_grad_() for level in logits
+    ]
+    means = [(1e2 * level).detach().requires_grad_() for level in means]
+    losses = losses_of(head, [TWO], (logits, means))
+    (losses['loss_rpn_pos'] + losses['loss_rpn_neg']).backward()
+    for level in (*logits, *means):
+        assert torch.isfinite(level.grad).all()
+    (proposals,) = head.predict_by_feat(logits, means, batch_img_metas=metas())
+    for field in ('bboxes', 'bbox_stds', 'scores'):
+        assert torch.isfinite(proposals[field]).all(), field
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_offsets_in_half_precision_cost_their_rounding_only(dtype):
+    """Autocast gives offsets in half, beside logits in float32."""
+    head = build_head()
+    logits, means = head(features())
+    half = [level.detach().to(dtype) for level in means]
+    rounded = [level.float() for level in half]
+    expected = losses_of(head, [TWO], (logits, rounded))
+    for name, value in losses_of(head, [TWO], (logits, half)).items():
+        torch.testing.assert_close(value, expected[name])
+    (mine,), (plain,) = (
+        head.predict_by_feat(logits, x, batch_img_metas=metas())
+        for x in (half, rounded)
+    )
+    for field in ('bboxes', 'bbox_stds', 'scores'):
+        torch.testing.assert_close(mine[field], plain[field])
+
+
+def test_bfloat16_head_agrees_with_float32_within_its_precision():
+    head = build_head()
+    expected = losses_of(head, [TWO])
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = losses_of(head, [TWO])
+    for name in ('loss_rpn_pos', 'loss_rpn_neg'):
+        torch.testing.assert_close(
+            losses[name], expected[name], rtol=0.02, atol=0.01
+        )
+
+
+def test_a_diverged_network_stops_the_training_with_advice():
+    head = build_head()
+    with torch.no_grad():
+        head.rpn_reg.bias[0] = float('nan')
+    message = r'loss_rpn_neg.*nan.* optim_wrapper\.clip_grad.*min_std=0\.03'
+    with pytest.raises(FloatingPointError, match=message):
+        losses_of(head, [TWO])
+
+
+def test_a_diverged_network_proposes_nothing():
+    head = build_head()
+    with torch.no_grad():
+        head.rpn_reg.bias.fill_(float('nan'))
+        head.rpn_cls.bias.fill_(float('nan'))
+    (proposals,) = head.predict_by_feat(
+        *head(features()), batch_img_metas=metas()
+    )
+    assert len(proposals) == 0
+
+
+@pytest.mark.parametrize(
+    'batch', [[TWO, ONE], [TWO, instances()]], ids=['unequal', 'none']
+)
+def test_two_ranks_have_the_gradients_of_one_with_both_images(batch):
+    """DDP averages the gradients of the ranks, and reduce_mean the divisor."""
+    head = build_head()
+    x = features(2)
+
+    def gradients(images, reduce_mean):
+        mine = copy.deepcopy(head)
+        outs = mine([level[images] for level in x])
+        module = 'mmdet_klrpn.models.dense_heads.kl_rpn_head'
+        with patch(f'{module}.reduce_mean', reduce_mean):
+            losses = losses_of(mine, batch[images], outs)
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        return [parameter.grad for parameter in mine.parameters()]
+
+    ranks = [slice(0, 1), slice(1, 2)]
+    divisors = []
+    for images in ranks:
+        gradients(images, lambda value: divisors.append(value) or value)
+    mean = sum(divisors) / len(ranks)
+    own = [gradients(images, lambda value: mean) for images in ranks]
+    expected = gradients(slice(0, 2), lambda value: value)
+    for whole, *parts in zip(expected, *own):
+        torch.testing.assert_close(sum(parts) / len(ranks), whole)
+
+
+def test_sampler_takes_every_anchor_in_these_tests():
+    """Else the dice would differ where batches are compared."""
+    anchors = 3 * sum(SHAPE[0] * SHAPE[1] // s**2 for s in STRIDES)
+    assert TRAIN_CFG.sampler.num * TRAIN_CFG.sampler.pos_fraction > anchors

@@ -103,7 +103,7 @@ def _check_replaceable(place: str, head: dict) -> None:
         if cls is not RPNHead:
             name = head['type'].rpartition('.')[2]
             reason = OTHER_HEADS.get(name, 'it may do more than propose')
-            raise ValueError(f'{place} is a {name}, no RPNHead: {reason}')
+            raise ValueError(f'{place} is {name}, not RPNHead: {reason}')
         try:
             MODELS.build(dict(head, type='KLRPNHead'))
         except (KeyError, TypeError, ValueError) as error:
@@ -140,3 +140,13 @@ def resolve_config(name: str) -> Path:
         if found
         else f"{name} is neither a file nor one of mmdet's in {root}"
     )
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error behind a failed import, of which mmengine's tells little."""
+    while isinstance(error, ImportError):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
+        error = cause
+    return error

@@ -29,7 +29,7 @@ from sweep_table import STEPS, Result, format_page
 from tiny_inputs import tiny_loss, tiny_prediction
 from torch import nn
 
-from mmdet_klrpn.utils.conversion import mmdet_configs, to_kl_rpn
+from mmdet_klrpn.utils.conversion import mmdet_configs, root_cause, to_kl_rpn
 
 # Numbers of proposals, samples and detections, or the RoI heads take minutes.
 CAPS = dict(nms_pre=200, max_per_img=20, num=64)
@@ -146,6 +146,8 @@ def capped(node: object) -> object:
         node['score_thr'] = 0.0
     if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
         node['init_cfg'] = None
+    if 'pretrained' in node:
+        node['pretrained'] = None
     return node
 
 
@@ -232,9 +234,8 @@ def predict(model: nn.Module) -> None:
 
 
 def _line(error: Exception) -> str:
-    """An error on one line, a failed import by its cause."""
-    while isinstance(error, ImportError) and error.__cause__:
-        error = error.__cause__
+    """An error on one line."""
+    error = root_cause(error)
     text = ' '.join(str(error).split())
     return f'{type(error).__name__}: {text.replace(str(mmdet_configs()), "")}'
 

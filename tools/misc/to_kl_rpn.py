@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmdet_klrpn.utils.conversion import (
     mmdet_configs,
     resolve_config,
+    root_cause,
     to_kl_rpn,
 )
 
@@ -55,9 +56,7 @@ def write(name: str, out: Path) -> None:
     try:
         config = Config.fromfile(path)
     except ImportError as error:
-        while error.__cause__:  # of which mmengine's own message says little
-            error = error.__cause__
-        raise ValueError(f'what it imports is missing: {error}') from error
+        raise ValueError(f'it imports more: {root_cause(error)}') from error
     overrides = to_kl_rpn(config)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(dict(_base_=base_name(path, out), **overrides)))

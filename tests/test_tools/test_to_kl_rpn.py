@@ -110,8 +110,7 @@ def test_imports_of_this_package_are_not_repeated(tmp_path):
     )
     to_kl_rpn.write(str(parent), tmp_path / 'out.py')
     assert (tmp_path / 'out.py').read_text() == (
-        "_base_ = 'parent.py'\n"
-        "model = dict(rpn_head=dict(type='KLRPNHead'))\n"
+        "_base_ = 'parent.py'\nmodel = dict(rpn_head=dict(type='KLRPNHead'))\n"
     )
 
 

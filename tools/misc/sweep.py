@@ -19,6 +19,7 @@ from typing import Dict, Iterator, List, NamedTuple, Set
 
 import torch
 from cpu_operators import cpu_operators
+from mmdet.models.backbones.trident_resnet import TridentConv
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
@@ -40,7 +41,7 @@ class Attempt(NamedTuple):
 
     steps: Dict[str, str]
     reason: str
-    unused: Set[str]  # parameters that the loss with objects does not reach
+    unused: Set[str]  # what no gradient reaches, by step
 
 
 def config_names() -> List[str]:
@@ -75,9 +76,9 @@ def _dicts(node: object) -> Iterator[dict]:
 
 def _is_rpn_head(node: dict) -> bool:
     """Whether a part of a model is an RPNHead, or inherits it."""
-    name = node.get('type')
+    name = str(node.get('type')).replace('mmdet.', '', 1)
     # Other packages' modules are not asked for: they may not be installed.
-    known = isinstance(name, str) and name in MODELS.module_dict
+    known = name in MODELS.module_dict
     return known and issubclass(MODELS.get(name), RPNHead)
 
 
@@ -119,11 +120,10 @@ def sweep(name: str, known: Dict[str, Result]) -> Result:
     if ours.reason or ours.unused:
         theirs = attempt(parent)
         unused = sorted(ours.unused - theirs.unused)
-        if unused:
-            result['one object'] = 'no'
-            result['reason'] += f'no gradient reaches {", ".join(unused)}'
+        result.update((line.split(':')[0], 'no') for line in unused)
+        result['reason'] = '; '.join(filter(None, [ours.reason, *unused]))
         if result['reason']:
-            same = ours.reason == theirs.reason and not unused
+            same = result['reason'] == theirs.reason
             result['parent'] = 'the same' if same else theirs.reason or 'works'
     return result
 
@@ -158,29 +158,33 @@ def attempt(config: dict) -> Attempt:
         config (dict): Of the model.
     """
     steps, reasons, unused = dict.fromkeys(STEPS, '-'), [], set()
-    actions = (
-        lambda: unused.update(train(model, objects=1)),
-        lambda: train(model, objects=0),
-        lambda: predict(model),
-    )
     torch.manual_seed(0)
     try:
         # SyncBN trains on GPUs alone; mmengine has this for such machines.
         model = revert_sync_batchnorm(MODELS.build(ConfigDict(config)))
         model.init_weights()
+        for module in model.modules():
+            if isinstance(module, TridentConv):  # left to a checkpoint
+                nn.init.kaiming_uniform_(module.weight, a=1)
     except Exception as error:
         steps['built'] = 'no'
         return Attempt(steps, _line(error), unused)
     steps['built'] = 'yes'
+    actions = (
+        lambda: train(model, objects=1),
+        lambda: train(model, objects=0),
+        lambda: predict(model),
+    )
     for step, action in zip(STEPS[1:], actions):
         try:
             with cpu_operators():
-                action()
+                left = action()
         except Exception as error:
             steps[step] = 'no'
             reasons.append(f'{step}: {_line(error)}')
         else:
             steps[step] = 'yes'
+            unused.update(f'{step}: no gradient of {name}' for name in left)
     return Attempt(steps, '; '.join(reasons), unused)
 
 
@@ -206,31 +210,32 @@ def train(model: nn.Module, objects: int) -> Set[str]:
     if not torch.isfinite(loss):
         raise FloatingPointError('the loss is not finite')
     loss.backward()
-    trained = {
-        name: parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+    heads = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, RPNHead)
+        for parameter in module.parameters()
     }
-    unused = {name for name, gradient in trained.items() if gradient is None}
-    for place, module in model.named_modules():
-        if not isinstance(module, RPNHead):
+    unused = set()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
             continue
-        for name in trained.keys() & {
-            f'{place}.{key}' for key, _ in module.named_parameters()
-        }:
-            if name in unused:
+        if parameter.grad is None:
+            unused.add(name)
+            if parameter in heads:
                 raise RuntimeError(f'no gradient reaches {name}')
-            if not torch.isfinite(trained[name]).all():
-                raise FloatingPointError(f'gradient of {name} is not finite')
+        elif parameter in heads and not torch.isfinite(parameter.grad).all():
+            raise FloatingPointError(f'gradient of {name} is not finite')
     return unused
 
 
-def predict(model: nn.Module) -> None:
-    """A prediction, of which every box must be finite."""
+def predict(model: nn.Module) -> Set[str]:
+    """A prediction, of which every box must be finite; an empty set."""
     model.eval()
     for boxes in tiny_prediction(model):
         if not torch.isfinite(boxes).all():
             raise FloatingPointError('a predicted box is not finite')
+    return set()
 
 
 def _line(error: Exception) -> str:

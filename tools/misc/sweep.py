@@ -2,7 +2,7 @@
 """Train a step and predict with KL-RPN in every config that mmdet ships.
 
 Each config whose model holds an RPNHead, or a head that inherits it, is
-converted as ``to_kl_rpn.py`` does and built. Then it gets two tiny images: a
+converted by ``to_kl_rpn.py`` and built. Then it gets two tiny images: a
 loss and its gradients with an object in each, then with none, then a
 prediction. What fails is tried again with the config's own head, which tells
 a limit of KL-RPN from one of mmdet or the machine. Results go to a JSON file
@@ -15,6 +15,7 @@ import json
 import time
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Dict, Iterator, List, NamedTuple, Set
 
 import torch
@@ -28,9 +29,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from sweep_table import STEPS, Result, format_page
 from tiny_inputs import tiny_loss, tiny_prediction
+from to_kl_rpn import write
 from torch import nn
 
-from mmdet_klrpn.utils.conversion import mmdet_configs, root_cause, to_kl_rpn
+from mmdet_klrpn.utils.conversion import mmdet_configs, root_cause
 
 # Numbers of proposals, samples and detections, or the RoI heads take minutes.
 CAPS = dict(nms_pre=200, max_per_img=20, num=64)
@@ -104,11 +106,13 @@ def sweep(name: str, known: Dict[str, Result]) -> Result:
         return result
     parent = capped(config.model.to_dict())
     try:
-        config.merge_from_dict(to_kl_rpn(config))
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / 'kl-rpn.py'
+            write(name, out)
+            model = capped(Config.fromfile(out).model.to_dict())
     except ValueError as error:
         result['reason'] = f'refused: {error}'
         return result
-    model = capped(config.model.to_dict())
     text = json.dumps(model, sort_keys=True)
     result['model'] = hashlib.sha256(text.encode()).hexdigest()[:12]
     for other in known.values():
@@ -168,7 +172,7 @@ def attempt(config: dict) -> Attempt:
                 nn.init.kaiming_uniform_(module.weight, a=1)
     except Exception as error:
         steps['built'] = 'no'
-        return Attempt(steps, _line(error), unused)
+        return Attempt(steps, f'built: {_line(error)}', unused)
     steps['built'] = 'yes'
     actions = (
         lambda: train(model, objects=1),

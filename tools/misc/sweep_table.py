@@ -10,7 +10,7 @@ Result = Dict[str, str]
 
 # In the order of the page's counts.
 WORKS = 'every step works'
-SAME = "a step fails, and does with the config's own RPNHead just so"
+SAME = "a step fails, with the config's own RPNHead as well"
 REFUSED = 'refused by `to_kl_rpn.py`'
 UNREADABLE = 'cannot be loaded at all'
 OURS = 'a step fails with KL-RPN alone'
@@ -61,33 +61,32 @@ def format_page(results: Dict[str, Result]) -> str:
 
 
 def _rows(results: dict, kinds: Dict[str, str], wanted: tuple) -> str:
-    """Rows of some kinds, kind by kind, in the order of names."""
-    return '\n'.join(
-        row(name, results[name])
-        for what in wanted
-        for name in sorted(results)
-        if kinds[name] == what
-    )
+    """Rows of some kinds: by kind, then by reason, then by name."""
+    names = [name for name in sorted(results) if kinds[name] in wanted]
+    names.sort(key=lambda name: results[name]['reason'])
+    names.sort(key=lambda name: wanted.index(kinds[name]))
+    return '\n'.join(row(name, results[name]) for name in names)
 
 
 PAGE = """\
 # KL-RPN in every config of mmdet
 
 Written by `python tools/misc/sweep.py --table docs/sweep.md`, from a run on a
-CPU with mmdet {version}. It holds each config that mmdet ships whose model
-has an `RPNHead`, or a head that inherits it, and those that cannot be loaded
-to tell: {configs} configs, {models} models, of which each is tried once.
+CPU with mmdet {version}. It lists each config that mmdet ships whose model
+holds an `RPNHead`, or a head that inherits it, and those that cannot be read
+to tell: {configs} configs. They have {models} different models, each of which
+is tried once.
 
 | | Configs |
 | --- | ---: |
 | all | {configs} |
 {counts}
 
-A config is converted as `tools/misc/to_kl_rpn.py` does and built with random
-weights; its architecture, width and depth are its own. Proposals, samples and
-detections are capped, `SyncBN` becomes `BN`, and
-CARAFE, which mmcv has for GPUs alone, runs in plain torch. Two images of
-128x128 pixels, or two frames, then go through:
+A config is converted by `tools/misc/to_kl_rpn.py`, and built with random
+weights in its own architecture, width and depth. Proposals, samples and
+detections are capped, `SyncBN` becomes `BN`, and CARAFE, which mmcv has for
+GPUs alone, runs in plain torch. Two images of 128x128 pixels, or two frames,
+then go through:
 
 - *one object*: loss and backward, an object in each image. Every parameter of
   the RPN head gets a finite gradient, and every other that gets one with

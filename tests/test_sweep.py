@@ -11,6 +11,7 @@ from conftest import ROOT
 from cpu_operators import carafe
 from mmengine.config import Config
 
+from mmdet_klrpn.models import KLRPNHead
 from mmdet_klrpn.utils.conversion import mmdet_configs
 
 PAGE = (ROOT / 'docs/sweep.md').read_text().splitlines()
@@ -142,8 +143,6 @@ def faster_rcnn():
 
 @pytest.mark.slow
 def test_head_that_leaves_a_parameter_out_is_caught(faster_rcnn, monkeypatch):
-    from mmdet_klrpn.models import KLRPNHead
-
     loss = KLRPNHead.loss_by_feat
 
     def without_offsets(self, log_vars, bbox_preds, *args, **kwargs):

@@ -39,6 +39,7 @@ def written(name, out):
         ('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', []),
         ('mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py', []),
         ('panoptic-fpn_r50_fpn_1x_coco.py', []),
+        ('gn+ws/mask-rcnn_r50_fpn_gn-ws-all_2x_coco.py', []),
         (
             'soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
             ['detector'],
@@ -84,7 +85,6 @@ def test_rpn_detector_gets_a_metric_that_works(tmp_path):
 
 def test_own_config_is_inherited_by_a_relative_path(tmp_path):
     (tmp_path / 'mine').mkdir()
-    (tmp_path / 'helpers.py').write_text('')
     parent = tmp_path / 'mine' / 'detector.py'
     parent.write_text(
         "_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'\n"

@@ -29,7 +29,10 @@ def base_name(config: Path, out: Path) -> str:
     """How a config at ``out`` names the one that it inherits."""
     config, root = config.resolve(), mmdet_configs().resolve()
     if root in config.parents:
-        return f'mmdet::{config.relative_to(root).as_posix()}'
+        name = config.relative_to(root).as_posix()
+        # mmengine takes no folder such as gn+ws right behind the colons.
+        detour = '' if name.split('/')[0].isidentifier() else '_base_/../'
+        return f'mmdet::{detour}{name}'
     return Path(os.path.relpath(config, out.resolve().parent)).as_posix()
 
 

@@ -133,7 +133,7 @@ def sweep(name: str, known: Dict[str, Result]) -> Result:
 
 
 def capped(node: object) -> object:
-    """A model's config with few proposals and without trained weights.
+    """A model's config with few proposals, whatever weights it starts from.
 
     Nothing of the architecture is changed. Detections are kept however low
     their score, or random weights would leave the mask heads without any.
@@ -148,10 +148,10 @@ def capped(node: object) -> object:
             node[key] = min(node[key], cap)
     if 'score_thr' in node:
         node['score_thr'] = 0.0
+    if node.get('type') == 'MMSyncBN':  # needs a process group to be built
+        node['type'] = 'SyncBN'
     if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
         node['init_cfg'] = None
-    if 'pretrained' in node:
-        node['pretrained'] = None
     return node
 
 
@@ -164,12 +164,7 @@ def attempt(config: dict) -> Attempt:
     steps, reasons, unused = dict.fromkeys(STEPS, '-'), [], set()
     torch.manual_seed(0)
     try:
-        # SyncBN trains on GPUs alone; mmengine has this for such machines.
-        model = revert_sync_batchnorm(MODELS.build(ConfigDict(config)))
-        model.init_weights()
-        for module in model.modules():
-            if isinstance(module, TridentConv):  # left to a checkpoint
-                nn.init.kaiming_uniform_(module.weight, a=1)
+        model = build(config)
     except Exception as error:
         steps['built'] = 'no'
         return Attempt(steps, f'built: {_line(error)}', unused)
@@ -190,6 +185,23 @@ def attempt(config: dict) -> Attempt:
             steps[step] = 'yes'
             unused.update(f'{step}: no gradient of {name}' for name in left)
     return Attempt(steps, '; '.join(reasons), unused)
+
+
+def build(config: dict) -> nn.Module:
+    """A model with torch's random weights, and the RPN head's own."""
+    # SyncBN trains on GPUs alone; mmengine has this for such machines.
+    model = revert_sync_batchnorm(MODELS.build(ConfigDict(config)))
+    for module in model.modules():
+        if isinstance(module, RPNHead):
+            module.init_weights()
+        elif isinstance(module, TridentConv):  # left to a checkpoint
+            nn.init.kaiming_uniform_(module.weight)
+    # So is the scale of ConvAWS2d, which it takes from weights without one.
+    scale = ('.weight_gamma', '.weight_beta')
+    weights = model.state_dict()
+    weights = {k: v for k, v in weights.items() if not k.endswith(scale)}
+    model.load_state_dict(weights, strict=False)
+    return model
 
 
 def train(model: nn.Module, objects: int) -> Set[str]:

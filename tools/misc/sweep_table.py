@@ -82,8 +82,8 @@ is tried once.
 | all | {configs} |
 {counts}
 
-A config is converted by `tools/misc/to_kl_rpn.py`, and built with random
-weights in its own architecture, width and depth. Proposals, samples and
+A config is converted by `tools/misc/to_kl_rpn.py`, and built in its own
+architecture, width and depth, with random weights. Proposals, samples and
 detections are capped, `SyncBN` becomes `BN`, and CARAFE, which mmcv has for
 GPUs alone, runs in plain torch. Two images of 128x128 pixels, or two frames,
 then go through:
@@ -95,7 +95,9 @@ then go through:
 - *predicted*: a prediction in which every box is finite.
 
 SORT and DeepSORT have no loss of their own: their detector trains, as in
-mmdet. Data sets and pipelines are not part of it. Detectors with a
+mmdet. The detectors that lack mmpretrain or motmetrics below work in every
+step where mmpretrain 1.2.0 and motmetrics 1.4.0 are installed. Data sets and
+pipelines are not part of it. Detectors with a
 `GARPNHead` or an `EmbeddingRPNHead`, which do not inherit `RPNHead`, are not
 listed; `to_kl_rpn.py` refuses them.
 

@@ -1,7 +1,7 @@
 # Thin: the work is in tools/. `make test PYTHON=/path/to/python` uses an
 # environment of your own instead of .venv.
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-fast lint format clean
+.PHONY: help env demo test test-all test-fast lint format clean
 
 VENV := .venv
 ifeq ($(origin PYTHON),command line)
@@ -14,6 +14,7 @@ endif
 help:
 	@echo 'make demo       train RPN and KL-RPN on real images, compare, draw'
 	@echo 'make test       run every test; test-fast: those of seconds'
+	@echo 'make test-all   every test, and a sweep over every config of mmdet'
 	@echo 'make lint       check style, names and docstrings; format: mend'
 	@echo 'make env        build .venv, which the others do by themselves'
 
@@ -25,6 +26,9 @@ demo: $(ENV)
 
 test: $(ENV)
 	$(PYTHON) -m pytest
+
+test-all: $(ENV)
+	$(PYTHON) -m pytest --every-config
 
 test-fast: $(ENV)
 	$(PYTHON) -m pytest -m 'not slow'

@@ -18,6 +18,14 @@ KL_RPN_CONFIG = (
 SIZE = 96
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--every-config',
+        action='store_true',
+        help='sweep every config of mmdet, not a sample: an hour',
+    )
+
+
 def write_tiny_data(root, squares):
     """Write a COCO data set of bright squares on dark images.
 

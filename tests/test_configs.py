@@ -7,11 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import mmdet
+import numpy as np
 import pytest
 import torch
 from conftest import KL_RPN_CONFIG, ROOT
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -66,6 +68,7 @@ def batch(boxes):
         gt_instances=InstanceData(
             bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
             labels=torch.zeros(len(boxes), dtype=torch.long),
+            masks=BitmapMasks(np.ones((len(boxes), SIZE, SIZE)), SIZE, SIZE),
         ),
         ignored_instances=InstanceData(
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
@@ -146,6 +149,7 @@ def test_paper_variants_are_what_the_sources_state():
 def test_differs_from_its_baseline_in_the_head_alone(path):
     ours = Config.fromfile(path).to_dict()
     name = re.sub('_kl-rpn(-paper)?', '', path.name)
+    name = name.replace('-c4_1x', '_c4-1x')  # as mmdet spells that one
     found = list((ROOT / 'configs').rglob(name))
     if not found:  # one of mmdet's own
         root = Path(mmdet.__file__).parent / '.mim/configs'

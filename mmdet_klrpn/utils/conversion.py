@@ -1,0 +1,152 @@
+"""Turn a config of any detector with an RPNHead into KL-RPN's."""
+
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+from mmdet.models.dense_heads import RPNHead
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.utils import get_installed_path
+
+import mmdet_klrpn.models  # noqa: F401
+
+# Why the heads of mmdet that propose otherwise are none of this module's.
+OTHER_HEADS = {
+    'CascadeRPNHead': 'cascade RPN refines its anchors in stages',
+    'EmbeddingRPNHead': 'its proposals are learned, without anchors',
+    'GARPNHead': 'guided anchoring predicts its anchors',
+    'KLRPNHead': 'it is KL-RPN already',
+}
+Keys = Tuple[str, ...]
+
+
+def mmdet_configs() -> Path:
+    """Folder of the configs that the installed mmdet ships."""
+    return Path(get_installed_path('mmdet')) / '.mim' / 'configs'
+
+
+def to_kl_rpn(config: Config) -> dict:
+    """What a config must override to have KL-RPN instead of its RPN.
+
+    Args:
+        config (Config): Of a detector with an RPNHead, wherever it sits in
+            ``model``. It is not changed.
+
+    Returns:
+        dict: The overrides: the head's type, ``custom_imports`` with this
+        package, and, for an RPN detector whose metric fails on numpy 1.24 and
+        later, evaluators.
+
+    Raises:
+        ValueError: If it has no RPNHead that KLRPNHead could replace.
+    """
+    head: dict = dict(type='KLRPNHead')
+    for key in reversed(_find_rpn_head(config)):
+        head = {key: head}
+    overrides = {}
+    given = config.get('custom_imports') or {}
+    modules = given.get('imports', [])
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    if 'mmdet_klrpn' not in modules:
+        overrides['custom_imports'] = dict(
+            imports=[*modules, 'mmdet_klrpn'],
+            allow_failed_imports=given.get('allow_failed_imports', False),
+        )
+    overrides.update(head)
+    for name in ('val_evaluator', 'test_evaluator'):
+        evaluator = config.get(name)
+        if _is_proposal_fast(evaluator):
+            nums = evaluator.get('proposal_nums', (100, 300, 1000))
+            overrides[name] = dict(type='ProposalMetric', proposal_nums=nums)
+    return overrides
+
+
+def _is_proposal_fast(evaluator: object) -> bool:
+    """Whether an evaluator is CocoMetric with the metric that fails."""
+    if not isinstance(evaluator, dict):
+        return False
+    return evaluator.get('metric') in ('proposal_fast', ['proposal_fast'])
+
+
+def _find_rpn_head(config: Config) -> Keys:
+    """Keys that lead to the one head; a ValueError if KL-RPN cannot be it."""
+    found = list(_rpn_heads(config.get('model') or {}, ('model',)))
+    if not found:
+        raise ValueError(
+            'the model has no rpn_head: it detects in one stage, or takes '
+            'its proposals from elsewhere'
+        )
+    if len(found) > 1:
+        places = ', '.join('.'.join(keys) for keys, _ in found)
+        raise ValueError(f'the model has several RPN heads: {places}')
+    ((keys, head),) = found
+    _check_replaceable('.'.join(keys), head)
+    return keys
+
+
+def _rpn_heads(node: dict, keys: Keys) -> Iterator[Tuple[Keys, dict]]:
+    """Each rpn_head below a node, with the keys that lead to it."""
+    for key, value in node.items():
+        if not isinstance(value, dict):
+            continue
+        if key == 'rpn_head':
+            yield (*keys, key), value
+        else:
+            yield from _rpn_heads(value, (*keys, key))
+
+
+def _check_replaceable(place: str, head: dict) -> None:
+    """Raise a ValueError unless a KLRPNHead takes the head's arguments."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        cls = MODELS.get(head['type'])
+        if cls is not RPNHead:
+            name = head['type'].rpartition('.')[2]
+            reason = OTHER_HEADS.get(name, 'it may do more than propose')
+            raise ValueError(f'{place} is {name}, not RPNHead: {reason}')
+        try:
+            MODELS.build(dict(head, type='KLRPNHead'))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f'{place}: {error}') from error
+
+
+def resolve_config(name: str) -> Path:
+    """File of a config, given by its path or as one of mmdet's.
+
+    Args:
+        name (str): A path, or the base name or path of a config in mmdet's
+            folder, with or without 'mmdet::' before it.
+
+    Raises:
+        FileNotFoundError: If there is no such config, or more than one.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    root = mmdet_configs()
+    name = name.replace('mmdet::', '', 1)
+    found: List[Path] = [root / name]
+    if not found[0].is_file():
+        found = [
+            path
+            for path in sorted(root.rglob(Path(name).name))
+            if path.relative_to(root).as_posix().endswith(f'/{name}')
+        ]
+    if len(found) == 1:
+        return found[0]
+    places = ', '.join(path.relative_to(root).as_posix() for path in found)
+    raise FileNotFoundError(
+        f'{name} is several configs of mmdet, of which to name one: {places}'
+        if found
+        else f"{name} is neither a file nor one of mmdet's in {root}"
+    )
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error behind a failed import, of which mmengine's tells little."""
+    while isinstance(error, ImportError):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
+        error = cause
+    return error

@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Write the config that turns a detector with an RPN into KL-RPN.
+
+It inherits the given one, which is a file, or one of mmdet's by its name, and
+changes the head alone: a few lines, to be trained as any other. A detector
+without an anchor-based RPN is refused, with the reason.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmdet_klrpn.utils.conversion import (
+    mmdet_configs,
+    resolve_config,
+    root_cause,
+    to_kl_rpn,
+)
+
+# Written above the evaluators of an RPN detector.
+PROPOSAL_FAST = """\
+# The inherited metric='proposal_fast' fails on numpy 1.24 and later."""
+
+
+def base_name(config: Path, out: Path) -> str:
+    """How a config at ``out`` names the one that it inherits."""
+    config, root = config.resolve(), mmdet_configs().resolve()
+    if root in config.parents:
+        name = config.relative_to(root).as_posix()
+        # mmengine takes no folder such as gn+ws right behind the colons.
+        detour = '' if name.split('/')[0].isidentifier() else '_base_/../'
+        return f'mmdet::{detour}{name}'
+    return Path(os.path.relpath(config, out.resolve().parent)).as_posix()
+
+
+def write(name: str, out: Path) -> None:
+    """Write the config.
+
+    Args:
+        name (str): The config to inherit, as a path or one of mmdet's.
+        out (Path): The file to write.
+
+    Raises:
+        ValueError: If KL-RPN cannot take the place of its RPN, or it is
+            written in mmengine's pure Python style.
+        FileExistsError: If there is a file already.
+    """
+    if out.exists():
+        raise FileExistsError(f'{out} exists already')
+    path = resolve_config(name)
+    if Config._is_lazy_import(str(path)):
+        raise ValueError(
+            'the config is in pure Python style, which no other can inherit '
+            'by name: import KLRPNHead there, and set the type of rpn_head'
+        )
+    try:
+        config = Config.fromfile(path)
+    except ImportError as error:
+        raise ValueError(f'it imports more: {root_cause(error)}') from error
+    overrides = to_kl_rpn(config)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(dict(_base_=base_name(path, out), **overrides)))
+
+
+def render(overrides: dict) -> str:
+    """Text of a config, with a line for each of its variables."""
+    lines = [f'{name} = {_source(value)}' for name, value in overrides.items()]
+    for position, line in enumerate(lines):
+        if line.startswith('val_evaluator'):
+            lines.insert(position, PROPOSAL_FAST)
+            break
+    return '\n'.join(lines) + '\n'
+
+
+def _source(value: object) -> str:
+    """A value as source, dicts in the style of mmdet's configs."""
+    if not isinstance(value, dict):
+        return repr(value)
+    items = (f'{key}={_source(item)}' for key, item in value.items())
+    return f'dict({", ".join(items)})'
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='mask-rcnn_r50_fpn_1x_coco.py, say')
+    parser.add_argument('-o', '--out', type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        write(args.config, args.out)
+    except Exception as error:  # whatever a config's own code may raise
+        line = ' '.join(str(error).split()) or type(error).__name__
+        sys.exit(f'{args.config}: {line}')
+    print(f'{args.out}: {args.config} with KL-RPN')
+
+
+if __name__ == '__main__':
+    main()

@@ -22,7 +22,7 @@ def pytest_addoption(parser):
     parser.addoption(
         '--every-config',
         action='store_true',
-        help='sweep every config of mmdet, not a sample: an hour',
+        help='sweep every config of mmdet, not a sample: half an hour',
     )
 
 

@@ -97,9 +97,9 @@ then go through:
 SORT and DeepSORT have no loss of their own: their detector trains, as in
 mmdet. The detectors that lack mmpretrain or motmetrics below work in every
 step where mmpretrain 1.2.0 and motmetrics 1.4.0 are installed. Data sets and
-pipelines are not part of it. Detectors with a
-`GARPNHead` or an `EmbeddingRPNHead`, which do not inherit `RPNHead`, are not
-listed; `to_kl_rpn.py` refuses them.
+pipelines are not part of it. Detectors with a `GARPNHead` or an
+`EmbeddingRPNHead`, which do not inherit `RPNHead`, are not listed;
+`to_kl_rpn.py` refuses them.
 
 ## What fails, and why
 

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, List
 
+from scipy import stats
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
 PAIRS = {
@@ -114,11 +116,12 @@ def call(tool: str, *arguments: object) -> None:
 
 
 def format_table(points: Dict[str, List[Dict[str, float]]]) -> str:
-    """A Markdown table: means, single seeds, and differences by seed."""
+    """A Markdown table: means, single seeds, differences, and intervals."""
     lines = [
         '| | ' + ' | '.join([*COLUMNS, 'AP by seed']) + ' |',
         '| --- |' + ' ---: |' * (len(COLUMNS) + 1),
     ]
+    intervals = []
     for name, pair in PAIRS.items():
         runs = [points[config] for config in pair]
         difference = [
@@ -130,7 +133,20 @@ def format_table(points: Dict[str, List[Dict[str, float]]]) -> str:
             row(f'{name}, KL-RPN', runs[1], ''),
             row('difference by seed', difference, '+'),
         ]
+        ap = [run['AP'] for run in difference]
+        intervals.append(f'{name}, {interval(ap)}')
+    intervals = '; '.join(intervals)
+    lines += ['', f'95% interval of the difference in AP: {intervals}.']
     return '\n'.join(lines)
+
+
+def interval(values: List[float]) -> str:
+    """The 95% interval of a mean by Student's t, over the seeds."""
+    if len(values) < 2:
+        return 'unknown of one seed'
+    mean, error = statistics.mean(values), stats.sem(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    return f'{mean - half:+.1f} to {mean + half:+.1f}'
 
 
 def row(name: str, runs: List[Dict[str, float]], sign: str) -> str:

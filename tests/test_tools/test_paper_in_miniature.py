@@ -35,11 +35,18 @@ def test_rows_are_means_and_differences_are_paired_by_seed(tmp_path):
                 for seed in (1, 2)
             ]
     lines = benchmark.format_table(points).splitlines()
-    assert len(lines) == 2 + 3 * len(benchmark.PAIRS)
+    assert len(lines) == 2 + 3 * len(benchmark.PAIRS) + 2
     assert lines[2].startswith('| Faster R-CNN, single map, RPN | 15.0 | 50.0')
     assert lines[2].endswith('| 10.0, 20.0 |')
     assert lines[4].startswith('| difference by seed | +1.0 | +0.0')
     assert lines[4].endswith('| +1.0, +1.0 |')
+    assert 'R-FCN, +1.0 to +1.0' in lines[-1]
+
+
+def test_interval_is_that_of_student():
+    # Mean 2, standard error 1 / sqrt(3), t of 2 degrees of freedom 4.303.
+    assert benchmark.interval([1.0, 2.0, 3.0]) == '-0.5 to +4.5'
+    assert benchmark.interval([1.0]) == 'unknown of one seed'
 
 
 def test_pairs_are_a_baseline_and_its_kl_rpn():

@@ -45,7 +45,9 @@ def main() -> None:
     heads = {
         name: head.to(args.device).eval() for name, head in build().items()
     }
-    print('| RoIs | R-FCN, s | Faster R-CNN, s | ratio | its map, s |')
+    print(
+        '| RoIs | R-FCN, s | of which its maps, s | Faster R-CNN, s | ratio |'
+    )
     print('| ---: | ---: | ---: | ---: | ---: |')
     for count in args.rois:
         x, rois = inputs(count, args.device)
@@ -63,8 +65,8 @@ def main() -> None:
             statistics.median(column) for column in zip(*rows[1:])
         )
         print(
-            f'| {count} | {ours:.2f} | {theirs:.2f} | {ratio:.1f} | '
-            f'{maps:.2f} |',
+            f'| {count} | {ours:.2f} | {maps:.2f} | {theirs:.2f} | '
+            f'{ratio:.1f} |',
             flush=True,
         )
 

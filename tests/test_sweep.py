@@ -10,6 +10,7 @@ import torch
 from conftest import ROOT
 from cpu_operators import carafe
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmdet_klrpn.models import KLRPNHead
 from mmdet_klrpn.utils.conversion import mmdet_configs
@@ -129,6 +130,7 @@ def test_only_numbers_of_boxes_are_capped():
 @pytest.fixture
 def faster_rcnn():
     """Config of a small model, with KL-RPN or without."""
+    init_default_scope('mmdet')
 
     def config(head):
         name = 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
@@ -157,9 +159,9 @@ def test_head_that_leaves_a_parameter_out_is_caught(faster_rcnn, monkeypatch):
 
 @pytest.mark.slow
 def test_nan_is_caught(faster_rcnn):
-    loss = dict(type='KLDivLoss', loss_weight=float('nan'))
-    head = dict(type='KLRPNHead', loss_kl=loss)
-    attempt = sweep.attempt(faster_rcnn(head))
+    model = faster_rcnn(dict(type='KLRPNHead'))
+    model['roi_head']['bbox_head']['loss_cls']['loss_weight'] = float('nan')
+    attempt = sweep.attempt(model)
     assert attempt.reason.count('the loss is not finite') == 2
 
 

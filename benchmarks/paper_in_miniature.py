@@ -19,6 +19,8 @@ from typing import Dict, List
 
 from scipy import stats
 
+from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
 PAIRS = {
@@ -31,18 +33,6 @@ PAIRS = {
         'kl_rpn/rfcn_mobilenetv2_kl-rpn_24e_trees.py',
     ),
 }
-COLUMNS = {
-    'AP': 'coco/bbox_mAP',
-    'AP50': 'coco/bbox_mAP_50',
-    'AR@10': 'proposal/AR@10',
-    'AR@30': 'proposal/AR@30',
-    'AR@100': 'proposal/AR@100',
-}
-PROPOSALS = [
-    'model.type=RPN',
-    'test_evaluator.type=ProposalMetric',
-    'custom_imports.imports=[mmdet_klrpn]',
-]
 
 
 def main() -> None:
@@ -87,7 +77,7 @@ def run(config: str, seed: int, work_dir: Path) -> Dict[str, float]:
         )
         checkpoint = (work_dir / 'last_checkpoint').read_text()
         metrics = {}
-        for kind, options in (('boxes', []), ('proposals', PROPOSALS)):
+        for kind, options in (('boxes', []), ('proposals', PROPOSAL_OPTIONS)):
             out = work_dir / kind
             call(
                 *('test.py', path, checkpoint, '--work-dir', out),

@@ -27,6 +27,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from model_converters import mobilenetv2_to_mmdet
 
+from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
 from mmdet_klrpn.visualization import (
     draw_boxes,
     draw_proposals,
@@ -45,22 +46,7 @@ CONFIGS = {
         ('KL-RPN', 'kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'),
     )
 }
-# Metrics of the detector, then of its proposals alone.
-COLUMNS = {
-    'AP': 'coco/bbox_mAP',
-    'AP50': 'coco/bbox_mAP_50',
-    'AR@10': 'proposal/AR@10',
-    'AR@30': 'proposal/AR@30',
-    'AR@100': 'proposal/AR@100',
-}
-TESTS = {
-    'detections': [],
-    'proposals': [
-        'model.type=RPN',
-        'test_evaluator.type=ProposalMetric',
-        'custom_imports.imports=[mmdet_klrpn]',
-    ],
-}
+TESTS = {'detections': [], 'proposals': PROPOSAL_OPTIONS}
 CAVEAT = (
     'Points, of one scene, one class and one seed: this shows that it works, '
     'not which is better.'

@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def image(height: int, width: int) -> Data:
-    """A batch of one image of noise, with three objects."""
+    """A batch of one image of noise, with two objects."""
     torch.manual_seed(0)
     boxes = torch.tensor([[0.1, 0.1, 0.3, 0.4], [0.5, 0.2, 0.9, 0.9]])
     boxes = boxes * torch.tensor([width, height]).repeat(2)

@@ -16,7 +16,7 @@ def fetch_from_debian(
     """Download a Debian package and extract some of its files.
 
     The package is not installed, and nobody has to be root. Nothing is
-    downloaded if the folder exists. Which version comes is the choice of the
+    downloaded if the files are there. Which version comes is the choice of the
     system's package lists: it is kept beside the files.
 
     Args:
@@ -33,7 +33,8 @@ def fetch_from_debian(
             cannot be downloaded, or a pattern matches nothing in it.
     """
     version_file = folder / VERSION_FILE
-    if version_file.exists():
+    complete = all(any(folder.glob(pattern)) for pattern in patterns)
+    if complete and version_file.exists():
         return version_file.read_text().strip()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:

@@ -1,6 +1,5 @@
 #!/usr/bin/env python
-"""Make the stamps data set: cut-outs of photographs on photographs, in COCO
-form.
+"""Make the stamps data set: photographs with cut-outs on them, in COCO form.
 
 Six classes of unequal frequency and size. The cut-outs are Tux Paint's stamps,
 the photographs behind them come with Tux Paint and with the MATE desktop: all
@@ -18,9 +17,15 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image
 
 from mmdet_klrpn.utils import fetch_from_debian
+from mmdet_klrpn.utils.compositing import (
+    Scene,
+    random_square,
+    read_cut_out,
+    vary_cut_out,
+)
 
 STAMPS = 'usr/share/tuxpaint/stamps'
 TEMPLATES = 'usr/share/tuxpaint/templates'
@@ -81,9 +86,6 @@ PACKAGES = {
 SPLITS = dict(train=240, test=300)
 TRAIN_SHARE = 0.6  # of the cut-outs of a class, and of the backgrounds
 SIZE = 352  # of an image, in pixels
-MIN_VISIBLE = 0.35  # of an object's area
-OPAQUE = 128  # alpha from which a pixel is the object's
-TRIES = 30  # to place an object
 
 
 def find_cut_outs(packages: Path, kind: Kind) -> List[Path]:
@@ -131,151 +133,6 @@ def split_paths(
     return dict(train=order[:cut], test=order[cut:])
 
 
-def read_cut_out(path: Path) -> Image.Image:
-    """Read a stamp, cropped to its opaque part.
-
-    Raises:
-        ValueError: If the stamp is opaque, or transparent, everywhere.
-    """
-    image = Image.open(path).convert('RGBA')
-    opaque = image.getchannel('A').point(lambda a: 255 * (a >= OPAQUE))
-    if opaque.getextrema() != (0, 255):
-        raise ValueError(f'{path} is not cut out: its alpha has one value')
-    return image.crop(opaque.getbbox())
-
-
-def vary(
-    cut_out: Image.Image, kind: Kind, rng: np.random.Generator
-) -> Image.Image:
-    """Mirror, turn, scale and light a cut-out at random.
-
-    Args:
-        cut_out (Image.Image): RGBA.
-        kind (Kind): Gives the sizes and angles.
-        rng (np.random.Generator): Source of the choices.
-
-    Returns:
-        Image.Image: RGBA with a soft edge, and a margin for it.
-    """
-    low, high = kind.size
-    size = low * (high / low) ** rng.random()
-    if rng.random() < 0.5:
-        cut_out = cut_out.transpose(Image.FLIP_LEFT_RIGHT)
-    # Turned at not much above the final size, for speed.
-    cut_out.thumbnail((3 * size, 3 * size), Image.BOX)
-    cut_out = cut_out.rotate(
-        rng.uniform(-kind.turn, kind.turn), Image.BICUBIC, expand=True
-    )
-    cut_out = cut_out.crop(cut_out.getchannel('A').getbbox())
-    scale = size / max(cut_out.size)
-    shape = [max(round(scale * side), 1) for side in cut_out.size]
-    padded = Image.new('RGBA', (shape[0] + 4, shape[1] + 4))
-    padded.paste(cut_out.resize(shape, Image.LANCZOS), (2, 2))
-    alpha = padded.getchannel('A').filter(
-        ImageFilter.GaussianBlur(rng.uniform(0.3, 0.7))
-    )
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
-        padded = enhance(padded).enhance(rng.uniform(0.75, 1.2))
-    padded.putalpha(alpha)
-    return padded
-
-
-def crop_background(
-    photo: Image.Image, rng: np.random.Generator
-) -> Image.Image:
-    """A random square of a photograph, at half its scale or more."""
-    largest = min(photo.size)
-    side = int(rng.uniform(min(SIZE, largest), largest + 1))
-    x, y = (int(rng.integers(length - side + 1)) for length in photo.size)
-    crop = photo.crop((x, y, x + side, y + side))
-    if rng.random() < 0.5:
-        crop = crop.transpose(Image.FLIP_LEFT_RIGHT)
-    return crop.resize((SIZE, SIZE), Image.LANCZOS)
-
-
-class Scene:
-    """An image, and what can be seen of each object in it.
-
-    Args:
-        background (Image.Image): RGB.
-    """
-
-    def __init__(self, background: Image.Image) -> None:
-        self.image = background.copy()
-        self.labels: List[int] = []
-        self.masks: List[np.ndarray] = []  # (H, W), of what can be seen
-        self.areas: List[int] = []  # in pixels, of the objects, if whole
-
-    def paste(
-        self, cut_out: Image.Image, x: int, y: int, label: Optional[int]
-    ) -> bool:
-        """Paste a cut-out, unless it hides too much.
-
-        Args:
-            cut_out (Image.Image): RGBA.
-            x (int): Left edge, which may be outside of the image.
-            y (int): Upper edge.
-            label (int, optional): Index of the class, None for a distractor.
-
-        Returns:
-            bool: Whether it was. It is not where it, or an object below it,
-            would be seen by less than `MIN_VISIBLE` of its area.
-        """
-        alpha = Image.new('L', self.image.size)
-        alpha.paste(cut_out.getchannel('A'), (x, y))
-        mask = np.asarray(alpha) >= OPAQUE
-        area = int((np.asarray(cut_out.getchannel('A')) >= OPAQUE).sum())
-        masks = [below & ~mask for below in self.masks]
-        if label is not None:
-            masks.append(mask)
-        areas = [*self.areas, area]
-        if not area or any(
-            seen.sum() < MIN_VISIBLE * whole
-            for seen, whole in zip(masks, areas)
-        ):
-            return False
-        self.image.paste(cut_out, (x, y), cut_out)
-        self.masks = masks
-        if label is not None:
-            self.labels.append(label)
-            self.areas.append(area)
-        return True
-
-    def place(
-        self,
-        cut_out: Image.Image,
-        label: Optional[int],
-        rng: np.random.Generator,
-    ) -> bool:
-        """Paste a cut-out somewhere, with its centre in the image."""
-        for _ in range(TRIES):
-            x, y = (
-                int(rng.integers(whole)) - part // 2
-                for whole, part in zip(self.image.size, cut_out.size)
-            )
-            if self.paste(cut_out, x, y, label):
-                return True
-        return False
-
-    def annotations(self) -> List[dict]:
-        """COCO annotations, without the ids."""
-        annotations = []
-        for label, mask in zip(self.labels, self.masks):
-            columns = np.flatnonzero(mask.any(axis=0))
-            rows = np.flatnonzero(mask.any(axis=1))
-            x, y = int(columns[0]), int(rows[0])
-            width, height = int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
-            annotations.append(
-                dict(
-                    category_id=label + 1,
-                    bbox=[x, y, width, height],
-                    area=int(mask.sum()),
-                    iscrowd=0,
-                )
-            )
-        return annotations
-
-
 def number_of_objects(rng: np.random.Generator) -> int:
     """Of an image: some are empty, and some crowded."""
     kind = rng.random()
@@ -303,7 +160,7 @@ def compose(
     Returns:
         Scene: The objects on a square of the photograph.
     """
-    scene = Scene(crop_background(background, rng))
+    scene = Scene(random_square(background, SIZE, rng))
     kinds = list(CLASSES.values())
     labels: List[Optional[int]] = [None] * int(rng.integers(4))
     labels += rng.choice(
@@ -312,14 +169,12 @@ def compose(
     for label in rng.permutation(np.array(labels, dtype=object)):
         choice = distractors if label is None else cut_outs[label]
         kind = DISTRACTORS if label is None else kinds[label]
-        cut_out = choice[int(rng.integers(len(choice)))].copy()
-        scene.place(vary(cut_out, kind, rng), label, rng)
-    # One light and one lens for all of the image: the edges are no cue.
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast):
-        scene.image = enhance(scene.image).enhance(rng.uniform(0.75, 1.2))
-    scene.image = scene.image.filter(
-        ImageFilter.GaussianBlur(rng.uniform(0, 0.7))
-    )
+        cut_out = choice[int(rng.integers(len(choice)))]
+        low, high = kind.size
+        size = low * (high / low) ** rng.random()
+        cut_out = vary_cut_out(cut_out, size, kind.turn, rng)
+        scene.place(cut_out, label, rng)
+    scene.expose(rng)
     return scene
 
 

@@ -61,7 +61,14 @@ DISTRACTORS = Kind(
 # A mirrored stamp is a second file of the same cut-out.
 NOT_CUT_OUTS = ('cartoon', 'plastic', 'toys', '_mirror', '_flip')
 DRAWINGS = ('bee', 'echidna', 'hedgehog', 'wrench_adjustable')
-UNCLEAR = ('cementmixer', 'pinecone', 'rambutan', 'toolbox', 'wheel_tractor')
+UNCLEAR = (
+    '7spoke256',
+    'cementmixer',
+    'pinecone',
+    'rambutan',
+    'toolbox',
+    'wheel_tractor',
+)
 # Photographs that show things of the classes, and one with a black margin.
 NOT_BACKGROUNDS = (
     'FreshFlower',
@@ -307,8 +314,11 @@ def convert(
     checksum = digest(
         [p for paths in sources.values() for p in paths], packages
     )
-    rng = np.random.default_rng(seed)
-    parts = {name: split_paths(paths, rng) for name, paths in sources.items()}
+    parts = {
+        # Each has its own source: a file more of one moves none of another.
+        name: split_paths(paths, np.random.default_rng([seed, index]))
+        for index, (name, paths) in enumerate(sources.items())
+    }
     lines = []
     for split, count in (counts or SPLITS).items():
         chosen = {name: part[split] for name, part in parts.items()}

@@ -7,6 +7,19 @@ three are packages of Debian, fetched by apt. No cut-out and no background is
 in both splits. A box is the extent of what can be seen of its object, and what
 has no box is of no class. The result is the same on every run with the same
 versions of the packages, which are written into the annotations.
+
+The longer sides of the boxes, in pixels, with Debian 12's packages:
+
+=======  =====  ======  ===========
+class    share  median  80% of them
+=======  =====  ======  ===========
+bird       40%      21     13 to 35
+fruit      25%      18     12 to 27
+mammal     15%      84     61 to 119
+plant      10%      54     33 to 91
+tool        6%      58     42 to 93
+vehicle     4%      40     25 to 61
+=======  =====  ======  ===========
 """
 
 import argparse
@@ -348,7 +361,7 @@ def convert(
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--out-dir', type=Path, default=Path('data/stamps'))
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()

@@ -65,7 +65,7 @@ def std_calibration(
     if len(errors) == 0:
         return {}
     z = _z(errors, stds)
-    errors, stds, sizes = (np.float64(x) for x in (errors, stds, sizes))
+    errors, stds, sizes = map(_floats, (errors, stds, sizes))
     nominal = np.array(COVERAGES) / 100
     figures = {
         f'coverage@{percent}': value
@@ -171,7 +171,7 @@ def objectness_calibration(
     if len(scores) == 0:
         return {}
     means, frequencies, counts = reliability_diagram(scores, hits)
-    scores, hits = np.float64(scores), np.float64(hits)
+    scores, hits = _floats(scores), _floats(hits)
     return dict(
         objectness_ece=float(
             np.average(np.abs(means - frequencies), weights=counts)
@@ -199,7 +199,7 @@ def reliability_diagram(
     Raises:
         ValueError: If a score is not in [0, 1].
     """
-    scores, hits = np.float64(scores), np.float64(hits)
+    scores, hits = _floats(scores), _floats(hits)
     valid = (scores >= 0) & (scores <= 1)
     if not valid.all():
         raise ValueError(
@@ -217,9 +217,14 @@ def reliability_diagram(
     return means, frequencies, counts[used]
 
 
+def _floats(values: np.ndarray) -> np.ndarray:
+    """In double precision, for sums over many."""
+    return np.asarray(values, dtype=np.float64)
+
+
 def _z(errors: np.ndarray, stds: np.ndarray) -> np.ndarray:
     """Errors in units of their std, checked."""
-    errors, stds = np.float64(errors), np.float64(stds)
+    errors, stds = _floats(errors), _floats(stds)
     for name, values, valid in (
         ('errors', errors, np.isfinite(errors)),
         ('stds', stds, np.isfinite(stds) & (stds > 0)),

@@ -96,7 +96,7 @@ def proposal_errors(
         errors, stds = objects - bboxes[own], bbox_stds[own]
         sizes = np.tile(objects[:, 2:] - objects[:, :2], 2)
     return ProposalErrors(
-        np.float32(scores[best]),
+        scores[best].astype(np.float32),
         hits,
         *(part.astype(np.float32) for part in (errors, stds, sizes)),
     )

@@ -49,8 +49,8 @@ def recalibrate(
     _, _, errors, stds, sizes = stage.errors('train', proposals, images)
     if len(errors) == 0:
         raise ValueError(
-            'no proposal is on an object: the checkpoint is not trained on '
-            'train_dataloader.dataset'
+            'no proposal is on an object of train_dataloader.dataset: take '
+            'a trained checkpoint, or more --proposals of an image'
         )
     # The stds at hand have the scale of the given config already.
     scale = stage.head.std_scale * fit_std_scale(errors, stds)

@@ -9,6 +9,7 @@ from mmdet.apis import init_detector
 from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.detectors import RPN
 from mmdet.registry import DATASETS
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset, pseudo_collate
@@ -84,9 +85,15 @@ class FirstStage:
             ProposalErrors: Of all images in one.
 
         Raises:
-            ValueError: If the data set has no image.
+            ValueError: If the data set has no image, or none is to be taken.
         """
-        items = self._items(split)
+        for name, value in (
+            ('num_proposals', num_proposals),
+            ('max_images', max_images),
+        ):
+            if value < 1:
+                raise ValueError(f'{name} must be >= 1, but got {value}')
+        items = self.items(split)
         if not items:
             raise ValueError(f'{split}_dataloader.dataset has no image')
         count = min(max_images, len(items))
@@ -100,8 +107,15 @@ class FirstStage:
             )
         return concatenate(images)
 
-    def _items(self, split: str) -> List[Item]:
-        """Every image of a dataloader's data sets, each once."""
+    def items(self, split: str) -> List[Item]:
+        """Every image of a dataloader's data sets, once, as in a test.
+
+        Args:
+            split (str): 'train' or 'test'.
+
+        Returns:
+            list[tuple[BaseDataset, int]]: Data set and index of each image.
+        """
         config = self.config.copy()
         pipeline = get_test_pipeline_cfg(config)
         items = []
@@ -142,7 +156,7 @@ def _errors(
     ignored = [instance['ignore_flag'] for instance in info['instances']]
     stds = proposals.get('bbox_stds')
     return proposal_errors(
-        proposals.bboxes.numpy(),
+        get_box_tensor(proposals.bboxes).numpy(),
         proposals.scores.numpy(),
         None if stds is None else stds.numpy(),
         np.array(objects, dtype=float).reshape(-1, 4),

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 
 # Area of the largest marker, in square points.
 _LARGEST_MARKER = 150
+# Bins with a smaller share of the proposals are markers without a line.
+_LEAST_SHARE = 0.01
 
 
 def draw_coverage(
@@ -54,8 +56,11 @@ def draw_reliability(
         **style: Of the line, as matplotlib's ``plot`` takes it.
     """
     _draw_diagonal(ax)
-    (line,) = ax.plot(scores, frequencies, label=label, **style)
-    areas = _LARGEST_MARKER * np.asarray(counts) / max(counts, default=1)
+    counts = np.asarray(counts)
+    # The frequency of a few is noise, which a line would make look like more.
+    many = counts >= _LEAST_SHARE * counts.sum()
+    (line,) = ax.plot(scores[many], frequencies[many], label=label, **style)
+    areas = _LARGEST_MARKER * counts / max(counts, default=1)
     ax.scatter(scores, frequencies, s=areas, color=line.get_color(), alpha=0.5)
     ax.set_xlabel('mean score of the bin')
     ax.set_ylabel('share of proposals on an object')

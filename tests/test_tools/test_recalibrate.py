@@ -82,12 +82,12 @@ def test_config_reloads_and_scales_the_stds_alone(recalibrated, stages, tiny):
     assert out.read_text().endswith(
         f"tiny.py'\nmodel = dict(rpn_head=dict(std_scale={scale}))\n"
     )
-    assert f'std_scale={scale}' in text.splitlines()[-1]
+    assert f'{out}: std_scale={scale}, of ' in text
     given = Config.fromfile(tiny[0])
     given.model.rpn_head.std_scale = scale
     assert after.config.model == given.model
 
-    dataset, index = before._items('train')[0]
+    dataset, index = before.items('train')[0]
     data = dataset[index]
     old, new = before.propose(data), after.propose(data)
     assert scale != 1
@@ -166,8 +166,23 @@ def test_table_has_the_figures_before_and_after(
         *('', '---', 'tiny', 'rpn'),
     ]
     nll = first['as predicted']['nll']
-    assert f'| {nll:.3f} ({nll:.3f} to {nll:.3f}) |' in table
+    assert f'| {nll:.3f} | {first["as predicted"]["nll_constant"]:.3f} |' in (
+        table
+    )
     assert (tmp_path / 'out/reliability.png').stat().st_size > 20_000
+
+
+def test_a_row_has_the_mean_and_the_range_of_its_seeds():
+    runs = [
+        calibration.Measured('a', '', None, {}, {'objectness': figures})
+        for figures in (
+            dict(objectness_ece=0.25, objectness_brier=0.1, hit_rate=0.5),
+            dict(objectness_ece=0.5, objectness_brier=0.1, hit_rate=0.25),
+        )
+    ]
+    assert calibration.format_tables(runs).splitlines()[-1] == (
+        '| a | 0.375 (0.250 to 0.500) | 0.100 | - | 0.375 (0.250 to 0.500) |'
+    )
 
 
 @pytest.mark.slow
@@ -189,6 +204,9 @@ def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
         config.write_text(lines)
         with pytest.raises(ValueError, match=reason):
             recalibrate.recalibrate(str(config), checkpoint, out, 10, 1)
+    config.write_text(f"_base_ = '{given}'\n")
+    with pytest.raises(ValueError, match='max_images must be >= 1, but got 0'):
+        recalibrate.recalibrate(str(config), checkpoint, out, 10, 0)
     assert not out.exists()
 
 

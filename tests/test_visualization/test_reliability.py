@@ -23,14 +23,14 @@ def test_curves_share_one_diagonal():
 
 def test_markers_have_areas_as_their_counts():
     ax = Figure().add_subplot()
-    scores, frequencies = np.array([0.1, 0.9]), np.array([0.3, 0.6])
-    draw_reliability(ax, scores, frequencies, np.array([40, 10]), 'RPN')
+    scores, frequencies = np.array([0.1, 0.5, 0.9]), np.array([0.3, 1, 0.6])
+    draw_reliability(ax, scores, frequencies, np.array([1600, 4, 400]), 'RPN')
     points = np.stack([scores, frequencies], axis=1)
-    np.testing.assert_array_equal(ax.lines[1].get_xydata(), points)
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), points[[0, 2]])
     (markers,) = ax.collections
     np.testing.assert_array_equal(markers.get_offsets(), points)
-    large, small = markers.get_sizes()
-    assert large == 4 * small
+    large, least, small = markers.get_sizes()
+    assert large == 4 * small == 400 * least
     # No proposal at all.
     nothing = np.zeros(0)
     draw_reliability(ax, nothing, nothing, nothing)

@@ -132,7 +132,7 @@ def _row(
             cells.append('-')
             continue
         cell = f'{np.mean(values):.3f}'
-        if len(values) > 1:
+        if min(values) < max(values):
             cell += f' ({min(values):.3f} to {max(values):.3f})'
         cells.append(cell)
     return cells

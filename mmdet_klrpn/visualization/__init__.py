@@ -1,5 +1,6 @@
 """Visualization."""
 
+from .calibration import draw_coverage, draw_reliability
 from .proposals import (
     draw_boxes,
     draw_proposals,
@@ -10,7 +11,9 @@ from .proposals import (
 
 __all__ = [
     'draw_boxes',
+    'draw_coverage',
     'draw_proposals',
+    'draw_reliability',
     'draw_std_map',
     'std_band',
     'std_map',

@@ -66,6 +66,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             use the forward one, the only one finite for a Dirac. Defaults to
             'reverse'.
         loss_kl (dict): Config of the loss. Defaults to ``KLDivLoss``.
+        std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
+            nothing else, which makes them true to the errors. Defaults to 1.
         **kwargs: Further arguments of :class:`RPNHead`.
 
     Raises:
@@ -84,6 +86,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         min_std: float = 0.03,
         neg_divergence: str = 'reverse',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
+        std_scale: float = 1.0,
         **kwargs,
     ) -> None:
         _check('num_classes', num_classes, num_classes == 1, '1')
@@ -96,6 +99,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         names = ('forward', 'reverse')
         known = neg_divergence in names
         _check('neg_divergence', neg_divergence, known, f'one of {names}')
+        in_range = 0 < std_scale < math.inf
+        _check('std_scale', std_scale, in_range, '> 0 and finite')
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
@@ -110,6 +115,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
         self.min_std = min_std
+        self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
 
     def _init_layers(self) -> None:
@@ -247,6 +253,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         """Add ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
         stds = (0.5 * self.log_variances(logits)).exp()
         stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
+        stds = stds * self.std_scale
         if scale is not None:
             stds = stds / stds.new_tensor(scale).repeat(2)
         results.bbox_stds = stds

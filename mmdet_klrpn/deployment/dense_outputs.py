@@ -92,8 +92,7 @@ class ImageOutputs(nn.Module):
     def example_sizes(self, scale: int = 1) -> List[Tuple[int, int, int, int]]:
         """A batch of images, of which the coarsest map has no side of 1."""
         coarsest = max(
-            max(stride)
-            for stride in self.outputs.head.prior_generator.strides
+            max(stride) for stride in self.outputs.head.prior_generator.strides
         )
         batch = 1 + scale
         # Odd but for the first, as images need not fill the coarsest cells.

@@ -170,7 +170,10 @@ def _name_dimensions(graph: 'onnx.GraphProto') -> None:  # noqa: F821
     for value in (*graph.input, *graph.output):
         level = value.name.rpartition('_')[2]
         end = f'_{level}' if level.isdigit() else ''
-        batch, _, height, width = value.type.tensor_type.shape.dim
+        dims = value.type.tensor_type.shape.dim
+        batch, channels, height, width = dims
+        # The exporter writes an input's fixed number as a name.
+        channels.dim_value = int(channels.dim_param or channels.dim_value)
         batch.dim_param = 'batch'
         height.dim_param, width.dim_param = f'height{end}', f'width{end}'
 

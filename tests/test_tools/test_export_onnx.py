@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmdet_klrpn.deployment import (
     HeadOutputs,
     ImageOutputs,
+    check_onnx,
     export_onnx,
     find_kl_rpn,
 )
@@ -32,7 +33,7 @@ model = dict(
         bgr_to_rgb=True, pad_size_divisor=32),
     backbone=dict(
         type='ResNet', depth=18, base_channels=4, num_stages=3,
-        out_indices=(0, 1, 2), norm_eval=True),
+        strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(0, 1, 2)),
     neck=dict(type='FPN', in_channels=[4, 8, 16], out_channels=6, num_outs=4),
     rpn_head=dict(
         type='KLRPNHead', num_stds={num_stds}, in_channels=6, feat_channels=6,
@@ -103,6 +104,7 @@ def test_head_at_sizes_that_it_was_not_traced_with(num_stds, tmp_path):
     for batch, sides in ((1, [1, 1, 1, 1]), (2, [7, 6, 5, 4])):
         maps = [torch.randn(batch, 6, side, 2 * side) for side in sides]
         assert_equal(path, module, *maps)
+    assert check_onnx(path, module) < 1e-4
     model = onnx.load(path)
     assert not model.functions
     assert shapes(model.graph.input) == {
@@ -111,9 +113,16 @@ def test_head_at_sizes_that_it_was_not_traced_with(num_stds, tmp_path):
     }
     assert shapes(model.graph.output) == {
         f'{name}_{i}': ['batch', channels, f'height_{i}', f'width_{i}']
-        for name, channels in (('log_variances', 3 * num_stds), ('offsets', 12))
+        for name, channels in (
+            ('log_variances', 3 * num_stds),
+            ('offsets', 12),
+        )
         for i in range(4)
     }
+    # Other weights than those in the file must not pass.
+    torch.nn.init.constant_(head.rpn_reg.bias, 5)
+    with pytest.raises(AssertionError, match='offsets_0'):
+        check_onnx(path, module)
 
 
 def decode(outputs, image, level, facts):
@@ -144,6 +153,7 @@ def decode(outputs, image, level, facts):
     return boxes.reshape(-1, 4), score
 
 
+@pytest.mark.slow
 def test_command_exports_images_and_what_decodes_them(tmp_path):
     config = write_config(tmp_path / 'config.py')
     detector, head = build(config)
@@ -164,7 +174,8 @@ def test_command_exports_images_and_what_decodes_them(tmp_path):
     facts = json.loads(metadata['kl_rpn'])
     with torch.no_grad():
         logits, offsets = head(detector.extract_feat(images))
-    priors = head.prior_generator.grid_priors([x.shape[2:] for x in offsets])
+    sizes = [x.shape[2:] for x in offsets]
+    priors = head.prior_generator.grid_priors(sizes, device='cpu')
     for level in range(4):
         boxes, scores = decode(outputs, 1, level, facts)
         rows = offsets[level][1].permute(1, 2, 0).reshape(-1, 4)

@@ -35,8 +35,7 @@ def maps_of(batch, *sizes):
     return [torch.randn(batch, 8, *size) for size in sizes]
 
 
-@pytest.mark.parametrize('num_stds', [1, 4])
-@pytest.mark.parametrize('levels', [1, 2])
+@pytest.mark.parametrize(('num_stds', 'levels'), [(1, 2), (4, 1), (4, 2)])
 def test_equals_eager_at_every_size(num_stds, levels):
     head = build_head(num_stds=num_stds)
     compiled = torch.compile(
@@ -44,8 +43,7 @@ def test_equals_eager_at_every_size(num_stds, levels):
     )
     for batch, *sizes in (
         (2, (5, 7), (3, 4)),
-        (3, (9, 6), (2, 5)),
-        (4, (6, 11), (7, 3)),
+        (3, (9, 6), (2, 13)),
     ):
         maps = maps_of(batch, *sizes[:levels])
         pairs = zip(
@@ -80,7 +78,7 @@ def test_autocast_is_compiled_too():
     head = build_head()
     compiled = torch.compile(outputs, backend=BACKEND, fullgraph=True)
     maps = maps_of(2, (5, 7), (3, 4))
-    with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16):
+    with torch.autocast('cpu', dtype=torch.bfloat16):
         given, wanted = compiled(head, maps), outputs(head, maps)
     for value, reference in zip(given, wanted):
         assert value.dtype == reference.dtype

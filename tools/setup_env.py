@@ -28,7 +28,7 @@ PROBE_SECONDS = 5
 BUILD_TOOLS = ('pip>=23', 'setuptools<81', 'wheel')
 CHECK = (
     'import torch, torchvision, mmcv._ext, mmdet.models, mim, pytest, ruff, '
-    'codespell_lib, mmdet_klrpn'
+    'codespell_lib, onnxruntime, onnxscript, mmdet_klrpn'
 )
 # What even an interrupted creation of an environment leaves.
 ENV_PARTS = ('bin', 'pyvenv.cfg')

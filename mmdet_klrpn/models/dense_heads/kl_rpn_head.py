@@ -145,7 +145,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             # In autocast's half precision the scores would tie by hundreds.
             with torch.autocast(x.device.type, enabled=False):
                 logits = self.rpn_cls(x.to(dtype))
-        dtype = torch.promote_types(dtype, torch.float32)
+        # By hand, as torch.compile cannot trace torch.promote_types.
+        if dtype != torch.float64:
+            dtype = torch.float32
         return logits.to(dtype), bbox_pred
 
     def log_variances(self, logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ _base_ = [
     '../_base_/datasets/trees_detection.py',
     'mmdet::_base_/default_runtime.py',
 ]
+custom_imports = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)
 # `python tools/model_converters/mobilenetv2_to_mmdet.py` makes it.
 pretrained = 'data/mobilenetv2.pth'
 max_epochs = 24
@@ -49,7 +50,9 @@ default_hooks = dict(
     logger=dict(interval=7),
     # The one before is deleted before the next is written: two, or a kill in
     # between would leave none.
-    checkpoint=dict(interval=6, max_keep_ckpts=2))
+    checkpoint=dict(interval=6, max_keep_ckpts=2),
+    # Killed and resumed, a run ends with the weights of an unbroken one.
+    resume_seed=dict(type='ResumeSeedHook'))
 # RPN and KL-RPN are compared on the same initial weights and order of images.
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=2)

@@ -1,0 +1,5 @@
+"""What acts on a running training."""
+
+from .hooks import ResumeSeedHook
+
+__all__ = ['ResumeSeedHook']

@@ -12,12 +12,15 @@ from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
+from mmdet_klrpn.engine import CheckpointRunner
+
 
 def run_mmdet_tool(name: str) -> None:
     """Run one of mmdet's own tools in this process, as ``__main__``.
 
     Its command line, help and behaviour are mmdet's, except that
-    ``--launcher pytorch`` works without an accelerator too, through gloo.
+    ``--launcher pytorch`` works without an accelerator too, through gloo, and
+    that a checkpoint which is broken or another model's is named as such.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
@@ -38,6 +41,9 @@ def run_mmdet_tool(name: str) -> None:
         )
     if _launcher(sys.argv) == 'pytorch' and get_device() == 'cpu':
         _distribute_on_cpu()
+    # Tools import it from there, and a runner_type in the config would be
+    # saved with every checkpoint.
+    mmengine.runner.Runner = CheckpointRunner
     runpy.run_path(str(tool), run_name='__main__')
 
 

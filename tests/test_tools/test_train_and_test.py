@@ -106,9 +106,20 @@ def test_killed_while_writing_a_checkpoint_goes_on_from_the_last(
     run(sys.executable, tmp_path / 'killed.py', *train, *options, check=False)
     with pytest.raises(RuntimeError, match='central directory'):
         torch.load(tmp_path / 'epoch_2.pth')
+    part = tmp_path / 'epoch_2.pth'
+    text = run(sys.executable, *train, '--resume', part, check=False)
+    assert f'{part} is cut short' in text
+    assert f'--resume {tmp_path / "epoch_1.pth"}' in text
     text = run(sys.executable, *train, '--resume', *options)
     assert 'resumed epoch: 1' in text
     assert_same_state(tmp_path / 'epoch_2.pth', unbroken)
+
+
+def test_test_names_a_picture_in_place_of_a_checkpoint(tiny_config, tiny_data):
+    picture = tiny_data / 'images' / '1.png'
+    test = (sys.executable, 'tools/test.py', tiny_config, picture)
+    text = run(*test, '--work-dir', tiny_data / 'test', check=False)
+    assert f'RuntimeError: {picture} is a PNG picture' in text
 
 
 KILLING_HOOK = """

@@ -79,7 +79,7 @@ FOREIGN = {
     ),
     'text': (
         lambda x: x.write_text('abc'),
-        "is no file of torch.save, for it starts with b'abc'",
+        "is no .*, for it starts with b'abc'",
     ),
     'zip': (zip_archive, 'is a zip archive, but not of torch.save'),
     'pickled list': (

@@ -1,0 +1,69 @@
+"""Configs of mmdet that one option turns into KL-RPN's."""
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run, write_tiny_data
+
+from mmdet_klrpn.utils.conversion import mmdet_configs
+
+NAME = 'mask-rcnn_r50_fpn_1x_coco.py'
+NAMES = (ROOT / 'configs' / 'mmdet.txt').read_text().split()
+
+
+def one_option(folder, head='KLRPNHead'):
+    """The option, and those that make a training of seconds of it."""
+    write_tiny_data(folder, [[(10, 10, 40)], [(30, 40, 40)]], 'person')
+    dataset = 'train_dataloader.dataset'
+    return (
+        *('--work-dir', folder / 'out'),
+        *('--cfg-options', f'model.rpn_head.type={head}'),
+        *('model.backbone.init_cfg=None', 'train_cfg.max_epochs=1'),
+        *('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None'),
+        *(
+            f'{dataset}.data_root={folder}/',
+            f'{dataset}.pipeline.2.scale=(96,96)',
+        ),
+        f'{dataset}.ann_file=annotations.json',
+        f'{dataset}.data_prefix.img=images/',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+    )
+
+
+def test_all_that_train_are_listed():
+    """Those in which the sweep over mmdet's configs found every step well."""
+    text = (ROOT / 'docs' / 'sweep.md').read_text()
+    row = re.compile(r'^\| `([^`]+\.py)`(?: \| yes){4} \|', re.MULTILINE)
+    assert row.findall(text) == NAMES
+    assert (
+        f'{len(NAMES)} train and predict' in (ROOT / 'README.md').read_text()
+    )
+
+
+def test_names_are_those_of_files_and_of_no_two():
+    """Mim wants one file of a name."""
+    for name in NAMES:
+        assert (mmdet_configs() / name).is_file(), name
+    own = [path.name for path in (ROOT / 'configs').rglob('*.py')]
+    counts = Counter([Path(name).name for name in NAMES] + own)
+    assert counts.most_common(1)[0][1] == 1
+
+
+@pytest.mark.slow
+def test_train_takes_a_config_of_mmdet_by_name(tmp_path):
+    train = (sys.executable, 'tools/train.py')
+    text = run(*train, NAME, *one_option(tmp_path))
+    assert 'loss_rpn_pos' in text
+    assert (tmp_path / 'out' / 'epoch_1.pth').exists()
+
+
+@pytest.mark.slow
+def test_train_says_where_it_looked_for_a_config():
+    train = (sys.executable, 'tools/train.py')
+    text = run(*train, 'no-such-config.py', check=False)
+    where = f"neither a file nor one of mmdet's in {mmdet_configs()}"
+    assert f'FileNotFoundError: no-such-config.py is {where}' in text

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run, write_tiny_data
 
+from mmdet_klrpn.utils import run_mmdet_tool
 from mmdet_klrpn.utils.conversion import mmdet_configs
 
 NAME = 'mask-rcnn_r50_fpn_1x_coco.py'
@@ -61,9 +62,10 @@ def test_train_takes_a_config_of_mmdet_by_name(tmp_path):
     assert (tmp_path / 'out' / 'epoch_1.pth').exists()
 
 
-@pytest.mark.slow
-def test_train_says_where_it_looked_for_a_config():
-    train = (sys.executable, 'tools/train.py')
-    text = run(*train, 'no-such-config.py', check=False)
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_a_config_that_is_nowhere_is_named(tool, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [tool, 'no-such-config.py'])
     where = f"neither a file nor one of mmdet's in {mmdet_configs()}"
-    assert f'FileNotFoundError: no-such-config.py is {where}' in text
+    message = re.escape(f'no-such-config.py is {where}')
+    with pytest.raises(FileNotFoundError, match=message):
+        run_mmdet_tool(tool)

@@ -38,7 +38,15 @@ class RandomModel(BaseModel):
         return dict(loss=((inputs.mean(0) - self.weight + noise) ** 2).sum())
 
 
-def train(work_dir, workers, loop, end, resume=None, hook=True, seed=3):
+def train(
+    work_dir,
+    workers,
+    loop,
+    end,
+    resume=None,
+    hooks=('ResumeSeedHook',),
+    seed=3,
+):
     """Train up to an epoch or iteration; what was seen, and the weight."""
     by_epoch = loop == 'epoch'
     saving = dict(type='CheckpointHook', interval=1, by_epoch=by_epoch)
@@ -61,11 +69,12 @@ def train(work_dir, workers, loop, end, resume=None, hook=True, seed=3):
             optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
         ),
         default_hooks=dict(checkpoint=saving),
-        custom_hooks=[ResumeSeedHook()] if hook else None,
+        custom_hooks=[dict(type=name) for name in hooks],
         randomness=dict(seed=seed),
         load_from=resume,
         resume=resume is not None,
         log_level='WARNING',
+        default_scope='mmdet',
         experiment_name=str(work_dir),
     )
     random.seed(end)  # Processes differ in what they drew before.
@@ -93,12 +102,26 @@ def test_a_resumed_training_sees_and_ends_as_an_unbroken_one(
     assert torch.equal(weight, resumed)
 
 
+def test_the_moving_average_of_the_weights_goes_on_too(tmp_path):
+    args, hooks = (0, 'epoch', 2), ('ResumeSeedHook', 'EMAHook')
+    train(tmp_path / 'whole', *args, hooks=hooks)
+    checkpoint = str(tmp_path / 'whole' / 'epoch_1.pth')
+    train(tmp_path / 'rest', *args, checkpoint, hooks=hooks)
+    one, other = (
+        torch.load(tmp_path / name / 'epoch_2.pth')
+        for name in ('whole', 'rest')
+    )
+    for name in ('state_dict', 'ema_state_dict'):
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+    assert one['state_dict']['weight'].any()
+
+
 def test_without_it_they_differ(tmp_path):
     """Else the test above would show nothing."""
     args = (0, 'epoch', 2)
-    _, weight = train(tmp_path / 'whole', *args, hook=False)
+    _, weight = train(tmp_path / 'whole', *args, hooks=())
     checkpoint = str(tmp_path / 'whole' / 'epoch_1.pth')
-    _, resumed = train(tmp_path / 'rest', *args, checkpoint, hook=False)
+    _, resumed = train(tmp_path / 'rest', *args, checkpoint, hooks=())
     assert not torch.equal(weight, resumed)
 
 

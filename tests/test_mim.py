@@ -122,16 +122,22 @@ def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('package', 'head'),
+    ('package', 'models', 'engine'),
     [
-        ('mmdet_klrpn', 'KLRPNHead'),
+        ('mmdet_klrpn', '', ''),
         # Mmdet imports no package of ours, but a class by its whole name.
-        ('mmdet', 'mmdet_klrpn.models.KLRPNHead'),
+        ('mmdet', 'mmdet_klrpn.models.', 'mmdet_klrpn.engine.'),
     ],
 )
-def test_one_option_makes_kl_rpn_of_a_config(mim, tmp_path, package, head):
-    text = mim('train', package, NAME, *one_option(tmp_path, head))
+def test_one_option_makes_kl_rpn_of_a_config(
+    mim, tmp_path, package, models, engine
+):
+    text = mim(
+        *('train', package, NAME, *one_option(tmp_path, f'{models}KLRPNHead')),
+        f'default_hooks.resume_seed.type={engine}ResumeSeedHook',
+    )
     assert 'loss_rpn_pos' in text
+    assert 'ResumeSeedHook' in text
     assert (tmp_path / 'out' / 'epoch_1.pth').exists()
 
 

@@ -103,7 +103,7 @@ def test_a_resumed_training_sees_and_ends_as_an_unbroken_one(
 
 
 def test_the_moving_average_of_the_weights_goes_on_too(tmp_path):
-    args, hooks = (0, 'epoch', 2), ('ResumeSeedHook', 'EMAHook')
+    args, hooks = (0, 'epoch', 2), (*HOOK, 'EMAHook')
     train(tmp_path / 'whole', *args, hooks=hooks)
     checkpoint = str(tmp_path / 'whole' / 'epoch_1.pth')
     train(tmp_path / 'rest', *args, checkpoint, hooks=hooks)

@@ -234,4 +234,5 @@ def test_urls_are_left_to_mmengine(tmp_path):
 
 
 def test_a_config_may_name_it():
-    assert RUNNERS.get('CheckpointRunner') is CheckpointRunner
+    for name in ('CheckpointRunner', 'mmdet_klrpn.engine.CheckpointRunner'):
+        assert RUNNERS.get(name) is CheckpointRunner

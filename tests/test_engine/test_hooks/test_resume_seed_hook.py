@@ -38,15 +38,10 @@ class RandomModel(BaseModel):
         return dict(loss=((inputs.mean(0) - self.weight + noise) ** 2).sum())
 
 
-def train(
-    work_dir,
-    workers,
-    loop,
-    end,
-    resume=None,
-    hooks=('ResumeSeedHook',),
-    seed=3,
-):
+HOOK = ('ResumeSeedHook',)
+
+
+def train(work_dir, workers, loop, end, resume=None, hooks=HOOK, seed=3):
     """Train up to an epoch or iteration; what was seen, and the weight."""
     by_epoch = loop == 'epoch'
     saving = dict(type='CheckpointHook', interval=1, by_epoch=by_epoch)

@@ -1,13 +1,16 @@
 """Configs of mmdet that one option turns into KL-RPN's."""
 
 import re
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
 
+import mmengine
 import pytest
-from conftest import ROOT, run, write_tiny_data
+from conftest import ROOT, write_tiny_data
 
+from mmdet_klrpn.engine import CheckpointRunner
 from mmdet_klrpn.utils import run_mmdet_tool
 from mmdet_klrpn.utils.conversion import mmdet_configs
 
@@ -54,12 +57,17 @@ def test_names_are_those_of_files_and_of_no_two():
     assert counts.most_common(1)[0][1] == 1
 
 
-@pytest.mark.slow
-def test_train_takes_a_config_of_mmdet_by_name(tmp_path):
-    train = (sys.executable, 'tools/train.py')
-    text = run(*train, NAME, *one_option(tmp_path))
-    assert 'loss_rpn_pos' in text
-    assert (tmp_path / 'out' / 'epoch_1.pth').exists()
+def test_a_tool_takes_a_config_of_mmdet_by_name(monkeypatch):
+    """Through mim, test_mim.py trains one."""
+    called = []
+    monkeypatch.setattr(sys, 'argv', ['train.py', NAME, '--amp'])
+    monkeypatch.setattr(runpy, 'run_path', lambda *_, **__: called.append(1))
+    monkeypatch.setattr(mmengine.runner, 'Runner', mmengine.runner.Runner)
+    run_mmdet_tool('train.py')
+    path = mmdet_configs() / 'mask_rcnn' / NAME
+    assert sys.argv == ['train.py', str(path), '--amp']
+    assert mmengine.runner.Runner is CheckpointRunner
+    assert called
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])

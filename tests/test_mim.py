@@ -8,6 +8,7 @@ import venv
 import pytest
 import torch
 from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
+from test_mmdet_configs import NAME, one_option
 from torchvision.models import mobilenet_v2
 
 pytestmark = pytest.mark.slow
@@ -118,6 +119,26 @@ def test_a_config_is_found_by_its_name(mim, tiny_data, tmp_path):
 def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):
     mim('train', 'mmdet', config, '--work-dir', tmp_path)
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('package', 'models', 'engine'),
+    [
+        ('mmdet_klrpn', '', ''),
+        # Mmdet imports no package of ours, but a class by its whole name.
+        ('mmdet', 'mmdet_klrpn.models.', 'mmdet_klrpn.engine.'),
+    ],
+)
+def test_one_option_makes_kl_rpn_of_a_config(
+    mim, tmp_path, package, models, engine
+):
+    text = mim(
+        *('train', package, NAME, *one_option(tmp_path, f'{models}KLRPNHead')),
+        f'default_hooks.resume_seed.type={engine}ResumeSeedHook',
+    )
+    assert 'loss_rpn_pos' in text
+    assert 'ResumeSeedHook' in text
+    assert (tmp_path / 'out' / 'epoch_1.pth').exists()
 
 
 def test_run_finds_our_tools(mim, tmp_path):

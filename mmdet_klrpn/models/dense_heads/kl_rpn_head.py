@@ -91,7 +91,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
     ) -> None:
         _check('num_classes', num_classes, num_classes == 1, '1')
         _check('num_stds', num_stds, num_stds in (1, 4), '1 or 4')
-        _check('neg_std', neg_std, neg_std > 0, '> 0')
+        in_range = 0 < neg_std < math.inf
+        _check('neg_std', neg_std, in_range, 'finite and > 0')
         in_range = 0 <= pos_std < neg_std
         _check('pos_std', pos_std, in_range, f'in [0, neg_std={neg_std})')
         in_range = 0 < min_std < neg_std

@@ -482,7 +482,12 @@ def test_a_config_that_only_changes_the_type_builds():
     ('options', 'message'),
     [
         (dict(num_stds=2), 'num_stds must be 1 or 4, but got 2'),
-        (dict(neg_std=0), 'neg_std must be > 0, but got 0'),
+        (dict(neg_std=0), 'neg_std must be finite and > 0, but got 0'),
+        (dict(neg_std=-0.5), 'neg_std must be finite .* but got -0.5'),
+        (dict(neg_std=float('inf')), 'neg_std must be finite .* but got inf'),
+        (dict(neg_std=float('nan')), 'neg_std must be finite .* but got nan'),
+        (dict(pos_std=0.7), r'pos_std must be in \[0, neg_std=0.5\)'),
+        (dict(min_std=0.5), r'min_std must be in \(0, neg_std=0.5\)'),
         (dict(pos_std=-1), r'pos_std must be in \[0, .*but got -1'),
         (dict(pos_std=0.5), r'pos_std must be in \[0, neg_std=0.5\)'),
         (dict(min_std=0), r'min_std must be in \(0, neg_std=0.5\)'),

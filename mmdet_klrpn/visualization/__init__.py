@@ -1,5 +1,7 @@
 """Visualization."""
 
+from .first_stage import FirstStage, propose, rpn_head
+from .overview import draw_overview, render
 from .proposals import (
     draw_boxes,
     draw_proposals,
@@ -9,9 +11,14 @@ from .proposals import (
 )
 
 __all__ = [
+    'FirstStage',
     'draw_boxes',
+    'draw_overview',
     'draw_proposals',
     'draw_std_map',
+    'propose',
+    'render',
+    'rpn_head',
     'std_band',
     'std_map',
 ]

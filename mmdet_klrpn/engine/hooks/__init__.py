@@ -1,0 +1,5 @@
+"""Hooks."""
+
+from .proposal_visualization_hook import ProposalVisualizationHook
+
+__all__ = ['ProposalVisualizationHook']

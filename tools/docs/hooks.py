@@ -1,7 +1,7 @@
 """Of mkdocs: pages made of configs/, links into the repository, formulas.
 
 Formulas become MathML, which browsers show by themselves: no page loads a
-script or a font from elsewhere.
+script, a style or a font from elsewhere, which is checked.
 """
 
 import html
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Dict, List
 
 import yaml
+import ziamath
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -27,11 +28,19 @@ LINK = re.compile(r'(!?)\[((?:[^][]|\[[^]]*\])*)\]\(([^)\s]+)\)')
 FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.DOTALL
 )
+# The site has it for readers without a font for formulas.
+FONT = Path(ziamath.__file__).parent / 'fonts' / 'STIXTwoMath-Regular.ttf'
+ELSEWHERE = re.compile(
+    r'<(?:script|img|iframe|link[^>]* rel="(?:stylesheet|preconnect)")[^>]*'
+    r' (?:src|href)="((?:https?:)?//[^"]*)'
+)
 log = logging.getLogger('mkdocs.hooks')
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the descriptions of configs/ as pages."""
+    """Add the descriptions of configs/ as pages, and the font."""
+    font = File.generated(config, FONT.name, abs_src_path=str(FONT))
+    files.append(font)
     for readme, page in READMES.items():
         files.append(File.generated(config, page, abs_src_path=str(readme)))
     return files
@@ -81,9 +90,17 @@ def on_page_content(content: str, **kwargs) -> str:
     def formula(match: re.Match) -> str:
         kind, latex = match.groups()
         display = 'block' if kind == 'div' else 'inline'
-        return convert(html.unescape(latex).strip(), display=display)
+        mathml = convert(html.unescape(latex).strip(), display=display)
+        return mathml if kind == 'span' else f'<div class=math>{mathml}</div>'
 
     return FORMULA.sub(formula, content)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Check that all a page loads is of the site."""
+    for url in ELSEWHERE.findall(output):
+        log.warning('%s would load %s', page.file.src_uri, url)
+    return output
 
 
 def config_tables() -> str:

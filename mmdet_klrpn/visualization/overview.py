@@ -68,8 +68,9 @@ def draw_overview(
         draw_proposals(ax, image, stage.proposals, top)
         _title(ax, f'{name}\n{_describe(stage.proposals, top)}')
     for row, (name, stage) in zip(axes, maps):
-        # Which of several, or there is but one that it can be.
-        _draw_maps(row, image, stage, f'{name}\n' * (len(maps) > 1))
+        _draw_maps(row, image, stage)
+        if len(maps) > 1:  # above the first map, and beyond it if it is long
+            row[0].set_title(f'{name}\n', loc='left', fontsize='medium', pad=4)
     return figure
 
 
@@ -122,9 +123,7 @@ def _describe(proposals: InstanceData, top: int) -> str:
     return f'{number} best proposals, yellow first{band}'
 
 
-def _draw_maps(
-    row: List[Axes], image: np.ndarray, stage: FirstStage, name: str
-) -> None:
+def _draw_maps(row: List[Axes], image: np.ndarray, stage: FirstStage) -> None:
     """Fill a row with the maps of one model's levels and a colour bar."""
     head = stage.head
     strides = head.prior_generator.strides
@@ -134,7 +133,7 @@ def _draw_maps(
         stds = std_map([log_var], head.num_stds)
         heat = draw_std_map(ax, image, stds, extent)
         heat.set_clim(head.min_std, head.neg_std)
-        _title(ax, f'{name}stride {stride[0]}, least {stds.min():.2f}')
+        _title(ax, f'stride {stride[0]}, least {stds.min():.2f}')
     figure, box = row[-1].figure, row[-1].get_position()
     width, height = figure.get_size_inches()
     tall = max(box.height, LOWEST / height)

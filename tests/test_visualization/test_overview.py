@@ -66,11 +66,15 @@ def test_shows_each_model_and_each_level():
 
 
 def test_names_the_maps_of_several_models():
-    stages = [('old', first_stage(1)), ('new', first_stage(1))]
-    assert titles(draw_overview(IMAGE, stages))[2:] == [
-        'old\nstride 16, least 0.03',
-        'new\nstride 16, least 0.03',
+    stages = [('old', first_stage(2)), ('new', first_stage(1))]
+    figure = draw_overview(IMAGE, stages)
+    assert titles(figure)[2:] == [
+        'stride 16, least 0.03',
+        'stride 32, least 0.03',
+        'stride 16, least 0.03',
     ]
+    names = [ax.get_title(loc='left').strip() for ax in figure.axes]
+    assert [name for name in names if name] == ['old', 'new']
 
 
 def test_the_surest_cell_has_the_surest_colour():

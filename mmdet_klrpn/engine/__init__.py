@@ -1,4 +1,4 @@
-"""What takes part in a training beside the model."""
+"""What acts on a running training."""
 
 from .hooks import ProposalVisualizationHook
 

@@ -1,4 +1,4 @@
-"""Hooks."""
+"""Hooks of mmengine's runner."""
 
 from .proposal_visualization_hook import ProposalVisualizationHook
 

@@ -1,6 +1,6 @@
 """What acts on a running training."""
 
-from .hooks import ResumeSeedHook
+from .hooks import ProposalVisualizationHook, ResumeSeedHook
 from .runner import CheckpointRunner
 
-__all__ = ['CheckpointRunner', 'ResumeSeedHook']
+__all__ = ['CheckpointRunner', 'ProposalVisualizationHook', 'ResumeSeedHook']

@@ -20,18 +20,17 @@ from typing import Dict, List
 import matplotlib
 import torch
 from dataset_converters import trees
-from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from model_converters import mobilenetv2_to_mmdet
 
+from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
 from mmdet_klrpn.visualization import (
     draw_boxes,
     draw_proposals,
     draw_std_map,
-    propose,
     std_map,
 )
 
@@ -204,9 +203,7 @@ def format_table(metrics: Dict[str, Dict[str, float]]) -> str:
 def draw(work_dir: Path) -> List[Path]:
     """Draw test images with the ground truth and what each model proposes."""
     models = {
-        name: init_detector(
-            config, str(checkpoint(work_dir, name)), 'none', 'cpu'
-        )
+        name: load_detector(config, str(checkpoint(work_dir, name)))
         for name, config in CONFIGS.items()
     }
     config = Config.fromfile(CONFIGS['KL-RPN'])

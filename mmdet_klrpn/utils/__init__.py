@@ -1,13 +1,11 @@
 """Utilities of the tools."""
 
 from .debian_files import fetch_from_debian
-from .detectors import load_detector
 from .mmdet_tools import run_mmdet_tool
 from .pypi_files import fetch_from_wheel
 
 __all__ = [
     'fetch_from_debian',
     'fetch_from_wheel',
-    'load_detector',
     'run_mmdet_tool',
 ]

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mmengine.structures import InstanceData
 
-from .first_stage import FirstStage
+from mmdet_klrpn.apis import FirstStage
+
 from .proposals import draw_boxes, draw_proposals, draw_std_map, std_map
 
 # In inches.

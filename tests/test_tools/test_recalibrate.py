@@ -10,14 +10,15 @@ from conftest import ROOT, load_tool, run, write_tiny_config
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 
+from mmdet_klrpn.apis import propose
+from mmdet_klrpn.evaluation import FirstStageErrors, first_stage_errors
 from mmdet_klrpn.evaluation.functional import (
     fit_std_scale,
     objectness_calibration,
     std_calibration,
 )
-from mmdet_klrpn.utils import first_stage
-from mmdet_klrpn.utils.first_stage import FirstStage
 
 BASE = ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
 # Anchors of 32 pixels of the images, which are enlarged to twice their size.
@@ -70,7 +71,8 @@ def stages(recalibrated, tiny):
     """The first stage before and after."""
     config, checkpoint = tiny
     return tuple(
-        FirstStage(str(path), checkpoint) for path in (config, recalibrated[1])
+        FirstStageErrors(str(path), checkpoint)
+        for path in (config, recalibrated[1])
     )
 
 
@@ -88,8 +90,8 @@ def test_config_reloads_and_scales_the_stds_alone(recalibrated, stages, tiny):
     assert after.config.model == given.model
 
     dataset, index = before.items('train')[0]
-    data = dataset[index]
-    old, new = before.propose(data), after.propose(data)
+    batch = pseudo_collate([dataset[index]])
+    old, new = (propose(x.model, batch)[0].proposals for x in stages)
     assert scale != 1
     torch.testing.assert_close(new.bbox_stds, scale * old.bbox_stds)
     assert torch.equal(new.bboxes, old.bboxes)
@@ -117,7 +119,7 @@ def test_errors_are_those_of_the_rpn_detector_alone(stages, tiny):
     config, checkpoint = tiny
     rpn = config.with_name('rpn.py')
     rpn.write_text("_base_ = 'tiny.py'\nmodel = dict(type='RPN')\n")
-    alone = FirstStage(str(rpn), checkpoint)
+    alone = FirstStageErrors(str(rpn), checkpoint)
     (ours, theirs) = (
         stage.errors('test', NUM, 3) for stage in (stages[0], alone)
     )
@@ -190,6 +192,7 @@ def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
     given, checkpoint = tiny
     out = tmp_path / 'out.py'
     config = tmp_path / 'config.py'
+    untrained = str(tmp_path / 'untrained.pth')
     for lines, reason in (
         (
             f"_base_ = '{given}'\n"
@@ -198,12 +201,14 @@ def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
         ),
         (
             "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n",
-            'RPN or a detector with an rpn_head, but got RetinaNet',
+            'a RetinaNet proposes no regions: take',
         ),
     ):
         config.write_text(lines)
+        model = MODELS.build(Config.fromfile(config).model)
+        torch.save(model.state_dict(), untrained)
         with pytest.raises(ValueError, match=reason):
-            recalibrate.recalibrate(str(config), checkpoint, out, 10, 1)
+            recalibrate.recalibrate(str(config), untrained, out, 10, 1)
     config.write_text(f"_base_ = '{given}'\n")
     with pytest.raises(ValueError, match='max_images must be >= 1, but got 0'):
         recalibrate.recalibrate(str(config), checkpoint, out, 10, 0)
@@ -234,7 +239,7 @@ def test_training_sets_are_found_inside_of_their_wrappers():
     config = Config.fromfile(
         ROOT / 'configs/kl_rpn/faster-rcnn_vgg16_kl-rpn_1x_voc0712.py'
     )
-    found = list(first_stage._leaves(config.train_dataloader.dataset))
+    found = list(first_stage_errors._leaves(config.train_dataloader.dataset))
     assert [leaf.ann_file for leaf in found] == [
         f'VOC20{year}/ImageSets/Main/trainval.txt' for year in ('07', '12')
     ]

@@ -9,7 +9,8 @@ import torch
 from matplotlib import colormaps
 from mmengine.structures import InstanceData
 
-from mmdet_klrpn.visualization import FirstStage, draw_overview, render
+from mmdet_klrpn.apis import FirstStage
+from mmdet_klrpn.visualization import draw_overview, render
 from mmdet_klrpn.visualization.overview import WIDTH
 
 IMAGE = np.full((64, 64, 3), 255, dtype=np.uint8)

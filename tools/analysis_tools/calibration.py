@@ -17,6 +17,7 @@ from typing import Dict, List, NamedTuple, Sequence
 import matplotlib
 import numpy as np
 
+from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
     LEVELS,
     ProposalErrors,
@@ -27,7 +28,6 @@ from mmdet_klrpn.evaluation.functional import (
     reliability_diagram,
     std_calibration,
 )
-from mmdet_klrpn.utils.first_stage import FirstStage
 from mmdet_klrpn.visualization import draw_coverage, draw_reliability
 
 matplotlib.use('Agg')
@@ -79,7 +79,7 @@ def measure(
     config: str, checkpoint: str, proposals: int, images: int
 ) -> Measured:
     """Run a first stage over the images and compute its figures."""
-    stage = FirstStage(config, checkpoint)
+    stage = FirstStageErrors(config, checkpoint)
     errors = stage.errors('test', proposals, images)
     stds = {}
     figures = {

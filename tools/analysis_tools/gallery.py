@@ -15,8 +15,8 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import nn
 from torchvision.ops import box_iou
 
-from mmdet_klrpn.utils import load_detector
-from mmdet_klrpn.visualization import FirstStage, draw_overview, propose
+from mmdet_klrpn.apis import FirstStage, load_detector, propose
+from mmdet_klrpn.visualization import draw_overview
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINES = ROOT / 'configs' / 'faster_rcnn'

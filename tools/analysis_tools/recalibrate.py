@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmdet_klrpn.apis import rpn_head
+from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
 from mmdet_klrpn.models import KLRPNHead
-from mmdet_klrpn.utils.first_stage import FirstStage
 from mmdet_klrpn.utils.inheriting_config import base_name, render
 
 
@@ -40,11 +41,12 @@ def recalibrate(
     """
     if out.exists():
         raise FileExistsError(f'{out} exists already')
-    stage = FirstStage(config, checkpoint)
-    if not isinstance(stage.head, KLRPNHead):
+    stage = FirstStageErrors(config, checkpoint)
+    head = rpn_head(stage.model)
+    if not isinstance(head, KLRPNHead):
         raise ValueError(
             'model.rpn_head.type must be KLRPNHead, which predicts stds, but '
-            f'got {type(stage.head).__name__}'
+            f'got {type(head).__name__}'
         )
     _, _, errors, stds, sizes = stage.errors('train', proposals, images)
     if len(errors) == 0:
@@ -53,12 +55,12 @@ def recalibrate(
             'a trained checkpoint, or more --proposals of an image'
         )
     # The stds at hand have the scale of the given config already.
-    scale = stage.head.std_scale * fit_std_scale(errors, stds)
+    scale = head.std_scale * fit_std_scale(errors, stds)
     scale = float(f'{scale:.4g}')
     write(Path(config), scale, out)
     before, after = (
         std_calibration(errors, stds * factor, sizes)
-        for factor in (1, scale / stage.head.std_scale)
+        for factor in (1, scale / head.std_scale)
     )
     return (
         f'{out}: std_scale={scale}, of {len(errors)} proposals; on the '

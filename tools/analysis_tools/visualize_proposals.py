@@ -19,8 +19,8 @@ from mmengine.device import get_device
 from torch import nn
 
 import mmdet_klrpn  # noqa: F401
-from mmdet_klrpn.utils import load_detector
-from mmdet_klrpn.visualization import draw_overview, propose, rpn_head
+from mmdet_klrpn.apis import load_detector, propose, rpn_head
+from mmdet_klrpn.visualization import draw_overview
 
 
 def main() -> None:

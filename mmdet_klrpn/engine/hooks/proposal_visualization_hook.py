@@ -13,7 +13,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmdet_klrpn.visualization import draw_overview, propose, render
+from mmdet_klrpn.apis import propose
+from mmdet_klrpn.visualization import draw_overview, render
 
 
 @HOOKS.register_module()

@@ -1,13 +1,9 @@
-"""Run the first stage of a detector alone, and compare it with the objects."""
+"""Errors of the proposals of a detector, over a data set."""
 
 import sys
 from typing import Iterator, List, Tuple, Union
 
 import numpy as np
-import torch
-from mmdet.apis import init_detector
-from mmdet.models.dense_heads.anchor_head import AnchorHead
-from mmdet.models.detectors import RPN
 from mmdet.registry import DATASETS
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import get_test_pipeline_cfg
@@ -16,19 +12,16 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 from mmengine.utils import track_iter_progress
-from torch import nn
 
-from mmdet_klrpn.evaluation.functional import (
-    ProposalErrors,
-    concatenate,
-    proposal_errors,
-)
+from mmdet_klrpn.apis import load_detector, propose, rpn_head
+
+from .functional import ProposalErrors, concatenate, proposal_errors
 
 Item = Tuple[BaseDataset, int]
 
 
-class FirstStage:
-    """The first stage of a two-stage detector, or an RPN detector.
+class FirstStageErrors:
+    """Proposals of a detector's first stage, compared with the objects.
 
     Args:
         config (str): File of the config.
@@ -36,38 +29,17 @@ class FirstStage:
 
     Attributes:
         config (Config): The config.
-        head (AnchorHead): The head that proposes.
+        model (nn.Module): A two-stage detector, or an RPN detector.
 
     Raises:
-        ValueError: If the detector has no region proposal network.
+        ValueError: If the detector has no region proposal head, or the
+            checkpoint does not fit.
     """
 
     def __init__(self, config: str, checkpoint: str) -> None:
         self.config = Config.fromfile(config)
-        self._model = init_detector(
-            # It changes the config that it is given.
-            Config.fromfile(config),
-            str(checkpoint),
-            device=get_device(),
-        )
-        self.head = _rpn_head(self._model)
-
-    @torch.no_grad()
-    def propose(self, data: dict) -> InstanceData:
-        """Proposals of one item of a data set.
-
-        Args:
-            data (dict): As the test pipeline packs it.
-
-        Returns:
-            InstanceData: In pixels of the original image.
-        """
-        batch = self._model.data_preprocessor(pseudo_collate([data]))
-        features = self._model.extract_feat(batch['inputs'])
-        (proposals,) = self.head.predict(
-            features, batch['data_samples'], rescale=True
-        )
-        return proposals.cpu()
+        self.model = load_detector(config, str(checkpoint), get_device())
+        rpn_head(self.model)  # or an error, before the data is read
 
     def errors(
         self, split: str, num_proposals: int, max_images: int
@@ -101,10 +73,9 @@ class FirstStage:
         images = []
         for i in track_iter_progress(chosen.tolist(), file=sys.stderr):
             dataset, index = items[i]
-            proposals = self.propose(dataset[index])
-            images.append(
-                _errors(proposals, dataset.get_data_info(index), num_proposals)
-            )
+            (stage,) = propose(self.model, pseudo_collate([dataset[index]]))
+            info = dataset.get_data_info(index)
+            images.append(_errors(stage.proposals.cpu(), info, num_proposals))
         return concatenate(images)
 
     def items(self, split: str) -> List[Item]:
@@ -123,18 +94,6 @@ class FirstStage:
             dataset = DATASETS.build(ConfigDict(leaf, pipeline=pipeline))
             items += [(dataset, index) for index in range(len(dataset))]
         return items
-
-
-def _rpn_head(model: nn.Module) -> AnchorHead:
-    """The head that proposes."""
-    if getattr(model, 'with_rpn', False):
-        return model.rpn_head
-    if isinstance(model, RPN):
-        return model.bbox_head
-    raise ValueError(
-        f'model.type must be RPN or a detector with an rpn_head, but got '
-        f'{type(model).__name__}'
-    )
 
 
 def _leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 import mmdet_klrpn  # noqa: F401
-from mmdet_klrpn.visualization import FirstStage, propose, rpn_head
+from mmdet_klrpn.apis import FirstStage, propose, rpn_head
 
 RPN_CONFIG = (
     ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'

@@ -1,4 +1,4 @@
-"""The first stage of a detector on one image, for pictures of it."""
+"""The first stage of a detector, run alone."""
 
 from typing import List, NamedTuple, Tuple
 

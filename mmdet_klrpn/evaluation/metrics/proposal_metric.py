@@ -80,14 +80,7 @@ class ProposalMetric(CocoMetric):
             ``AR_l@n`` for the largest, each in [0, 1]; -1 where there is no
             object to recall.
         """
-        predictions = [prediction for _, prediction in results]
-        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
-        coco_eval.params.iouType = 'bbox'
-        coco_eval.params.useCats = 0
-        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
-        coco_eval.params.maxDets = self.proposal_nums
-        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
-        coco_eval.evaluate()
+        coco_eval = self.match([prediction for _, prediction in results])
         coco_eval.accumulate()
 
         # (IoU thresholds, 1 category, areas, proposal numbers)
@@ -106,6 +99,26 @@ class ProposalMetric(CocoMetric):
         )
         MMLogger.get_current_instance().info(f'Proposals: {text}')
         return metrics
+
+    def match(self, predictions: List[dict]) -> COCOeval:
+        """Match proposals with objects, whatever their category.
+
+        Args:
+            predictions (list[dict]): Of each image ``img_id``, ``bboxes``
+                (n, 4) in pixels of the original image and ``scores`` (n, ).
+
+        Returns:
+            COCOeval: Evaluated, with the matches of each image, but not yet
+            accumulated.
+        """
+        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
+        coco_eval.params.iouType = 'bbox'
+        coco_eval.params.useCats = 0
+        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
+        coco_eval.params.maxDets = self.proposal_nums
+        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
+        coco_eval.evaluate()
+        return coco_eval
 
     def _detections(self, predictions: List[dict]) -> COCO:
         """Pack proposals, all of one category, into pycocotools' form."""

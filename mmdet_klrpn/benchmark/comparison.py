@@ -60,7 +60,7 @@ def _flatten(node: object, key: str = '') -> Iterator[Tuple[str, object]]:
         yield key, node
 
 
-def _outside(
+def outside(
     found: Sequence[Difference], allowed: Sequence[str]
 ) -> Tuple[Difference, ...]:
     """Differences that are in none of the allowed subtrees."""
@@ -89,7 +89,7 @@ def check_pair(pair: Pair) -> Tuple[Difference, ...]:
     """
     first, second = (Config.fromfile(path).to_dict() for path in pair.configs)
     found = differences(first, second)
-    refused = _outside(found, (COMPARED, *pair.allow))
+    refused = outside(found, (COMPARED, *pair.allow))
     if refused:
         raise ValueError(
             f'{pair.name}: {pair.baseline} and {pair.kl_rpn} are no pair, '
@@ -115,7 +115,7 @@ def check_run(config: Path, dumped: Path, seed: int) -> None:
     """
     wanted = Config.fromfile(config).to_dict()
     trained = Config.fromfile(dumped).to_dict()
-    found = _outside(differences(trained, wanted), STARTED_WITH)
+    found = outside(differences(trained, wanted), STARTED_WITH)
     randomness = [dict(c.get('randomness') or {}) for c in (trained, wanted)]
     randomness[1]['seed'] = seed
     found += differences(*(dict(randomness=value) for value in randomness))
@@ -126,4 +126,3 @@ def check_run(config: Path, dumped: Path, seed: int) -> None:
             + '\n'.join(f'  {difference}' for difference in found)
             + '\nMove it away, or choose another --work-dir.'
         )
-

@@ -37,7 +37,7 @@ from .detection import (
 from .ground_truth import read_ground_truth
 from .provenance import environment, trained_with
 from .recall import evaluate_proposals, recall_table
-from .runs import DETECTIONS, GROUND_TRUTH, METRICS, RECALLS, Run
+from .runs import DETECTIONS, GROUND_TRUTH, METRICS, RECALLS_FILE, Run
 
 # Passes over the first image before times count.
 WARM_UP = 3
@@ -124,7 +124,7 @@ def measure(run: Run) -> None:
     )
     write_gzip(run.folder / GROUND_TRUTH, ground_truth)
     write_gzip(run.folder / DETECTIONS, seen.detections[own])
-    np.savez_compressed(run.folder / RECALLS, **recalls._asdict())
+    np.savez_compressed(run.folder / RECALLS_FILE, **recalls._asdict())
     # Last, since it says that all is there.
     part = run.folder / f'{METRICS}.part'
     part.write_text(json.dumps(_without_nan(metrics), indent=1))

@@ -1,15 +1,20 @@
 """Where a run is, whether it is finished, and what it left behind."""
 
+import contextlib
+import fcntl
 import re
+import shutil
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
+
+from .plan import Plan, load_plan
 
 METRICS = 'metrics.json'
 DETECTIONS = 'detections.json.gz'
 GROUND_TRUTH = 'ground_truth.json.gz'
-RECALLS = 'recalls.npz'
+RECALLS_FILE = 'recalls.npz'
 PLAN = 'plan.yaml'
 _SEED = re.compile(r'seed(\d+)')
 
@@ -84,3 +89,53 @@ def runs_of(work_dir: Path, config: Path) -> List[Run]:
         if _SEED.fullmatch(folder.name)
     ]
     return sorted(runs, key=lambda run: run.seed)
+
+
+@contextlib.contextmanager
+def hold(work_dir: Path) -> Iterator[None]:
+    """Keep a folder of runs for this process alone.
+
+    Two that train the same run would write each other's checkpoints.
+
+    Raises:
+        RuntimeError: If another process has it.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with (work_dir / '.lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f'another benchmark is running in {work_dir}: wait for it, '
+                'or choose another --work-dir and report both'
+            ) from None
+        yield
+
+
+def store_plan(path: Path, work_dir: Path) -> None:
+    """Keep a plan beside its runs, where reports look for it."""
+    target = work_dir / PLAN
+    if not target.exists() or not path.samefile(target):
+        shutil.copyfile(str(path), str(target))
+
+
+def stored_plan(work_dirs: Sequence[Path]) -> Plan:
+    """The plan that is kept beside runs.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If folders hold plans of different pairs.
+    """
+    found = [folder / PLAN for folder in work_dirs if (folder / PLAN).exists()]
+    if not found:
+        raise FileNotFoundError(
+            f'no {PLAN} in {", ".join(map(str, work_dirs))}: name one by --plan'
+        )
+    plans = [load_plan(path) for path in found]
+    for path, plan in zip(found, plans):
+        if plan.pairs != plans[0].pairs:
+            raise ValueError(
+                f'{path} and {found[0]} have other pairs: name the plan to '
+                'report by --plan'
+            )
+    return plans[0]

@@ -1,6 +1,7 @@
 """What a detector and its training cost."""
 
 import json
+import logging
 import resource
 import statistics
 import sys
@@ -10,6 +11,7 @@ from typing import Dict, List, Optional
 
 import torch
 from mmengine.analysis import get_model_complexity_info
+from mmengine.logging import MMLogger
 from torch import nn
 
 # Images over which operations are averaged: only the number of proposals
@@ -34,6 +36,10 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
         dict[str, float]: ``parameters`` and ``flops``.
     """
     forward, flops = model.forward, []
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    # It warns of each operation that counts nothing.
+    logger.setLevel(logging.ERROR)
     try:
         for batch in batches:
             model.forward = partial(
@@ -48,6 +54,7 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
             flops.append(info['flops'])
     finally:
         model.forward = forward
+        logger.setLevel(level)
     return dict(parameters=info['params'], flops=statistics.mean(flops))
 
 

@@ -72,7 +72,7 @@ class Crew:
 
     def __init__(self, launch: Launch, slots: List[Dict[str, str]]) -> None:
         self.launch, self.num_slots = launch, len(slots)
-        self.free: 'queue.Queue[Dict[str, str]]' = queue.Queue()
+        self.free: queue.Queue[Dict[str, str]] = queue.Queue()
         for slot in slots:
             self.free.put(slot)
         self.lock = threading.Lock()

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -92,9 +92,9 @@ def measure(run: Run) -> None:
     by_number = {}
     for number, found in seen.detections.items():
         coco_eval = evaluate(ground_truth, found)
-        by_number[number] = _named(average_precisions(coco_eval))
-        by_number[number]['second_stage_ms'] = _median_ms(
-            seen.seconds[f'second_stage@{number}']
+        by_number[number] = dict(
+            _named(average_precisions(coco_eval)),
+            **_second_stage(seen, number, own),
         )
         if number == own:
             curves = {
@@ -242,7 +242,7 @@ class _Image:
         return time.perf_counter()
 
 
-def _single_images(loader: DataLoader):
+def _single_images(loader: DataLoader) -> Iterator[dict]:
     """Batches of one image, whatever the loader's batch is."""
     for batch in loader:
         for i in range(len(batch['inputs'])):
@@ -257,6 +257,21 @@ def _batches(model: nn.Module, loader: DataLoader) -> List[dict]:
         if len(batches) == FLOP_IMAGES:
             break
     return batches
+
+
+def _second_stage(
+    seen: Observations, number: int, own: int
+) -> Dict[str, float]:
+    """What the second stage gets at a number of proposals, and takes."""
+    seconds = seen.seconds[f'second_stage@{number}']
+    reference = seen.seconds[f'second_stage@{own}']
+    given = [min(number, len(p['scores'])) for p in seen.proposals]
+    return dict(
+        mean_proposals=float(np.mean(given)),
+        second_stage_ms=_median_ms(seconds),
+        # By image, since both were timed one after the other.
+        second_stage_share=float(np.median(np.divide(seconds, reference))),
+    )
 
 
 def _median_ms(seconds: List[float]) -> float:

@@ -32,7 +32,7 @@ caption {
   text-align: left; font-weight: 600; padding-bottom: .4rem;
   white-space: nowrap;
 }
-th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .55rem; text-align: right; white-space: nowrap; }
 th { font-weight: 500; color: var(--soft); }
 thead th { border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 tbody tr { border-bottom: 1px solid var(--line); }

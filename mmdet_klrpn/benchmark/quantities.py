@@ -4,6 +4,9 @@ from typing import Callable, List, NamedTuple, Optional
 
 from .columns import AP_NAMES, RECALL_NUMBERS
 
+# Of what was not measured.
+DASH = '\N{EN DASH}'
+
 
 class Quantity(NamedTuple):
     """A figure of a run.
@@ -25,7 +28,7 @@ class Quantity(NamedTuple):
     def show(self, value: Optional[float], sign: str = '') -> str:
         """A value as it is printed; a dash if there is none."""
         if value is None:
-            return '–'
+            return DASH
         return f'{value * self.scale:{sign}.{self.digits}f}'
 
 

@@ -8,9 +8,9 @@ from . import tables, words
 from .comparison import STARTED_WITH, differences, outside
 from .plan import Plan
 from .plots import Plot, plots
-from .quantities import COSTS, PRECISIONS, RECALLS
+from .quantities import COSTS, DASH, PRECISIONS, RECALLS
 from .summary import PairSummary
-from .tables import DASH, Table
+from .tables import Table
 from .trade_off import statement
 
 

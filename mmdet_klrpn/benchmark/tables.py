@@ -4,12 +4,10 @@ import csv
 import io
 from typing import Iterable, List, NamedTuple, Optional, Sequence
 
-from .quantities import COSTS, PRECISIONS, RECALLS, Quantity
+from .quantities import COSTS, DASH, PRECISIONS, RECALLS, Quantity
 from .statistics import Interval
 from .summary import PairSummary
 from .trade_off import points
-
-DASH = '–'
 
 
 class Table(NamedTuple):
@@ -107,7 +105,9 @@ def by_proposals(summaries: Sequence[PairSummary]) -> Table:
             name = f'{summary.pair.name}, {model}'
             for unit, show in (
                 ('AP', lambda p: f'{100 * p.ap:.1f}'),
+                ('proposals there are', lambda p: f'{p.mean_proposals:.0f}'),
                 ('second stage, ms', lambda p: f'{p.second_stage_ms:.1f}'),
+                ('of its own time', lambda p: f'{p.share:.0%}'),
             ):
                 cells = [
                     show(found[n]) if n in found else DASH for n in numbers

@@ -5,6 +5,10 @@ from typing import List, NamedTuple, Optional
 from .columns import PROPOSAL_NUMBERS
 from .summary import PairSummary
 
+# What is kept of a run at a number of proposals, as Point has it.
+_KEYS = ('AP', 'second_stage_ms', 'second_stage_share', 'mean_proposals')
+_CAVEAT = 'These are means over seeds, without an interval.'
+
 
 class Point(NamedTuple):
     """A model at a number of proposals: means over seeds.
@@ -13,11 +17,16 @@ class Point(NamedTuple):
         number (int): Of proposals.
         ap (float): In [0, 1].
         second_stage_ms (float): Time of the second stage.
+        share (float): Of its time at the config's own number, measured in
+            turns in one process.
+        mean_proposals (float): How many there are, which may be fewer.
     """
 
     number: int
     ap: float
     second_stage_ms: float
+    share: float
+    mean_proposals: float
 
 
 class Reach(NamedTuple):
@@ -41,11 +50,8 @@ def points(runs: List[dict]) -> List[Point]:
         measured = [run['by_proposals'].get(str(number)) for run in runs]
         if None in measured or None in [m['AP'] for m in measured]:
             continue
-        mean = {
-            key: sum(m[key] for m in measured) / len(measured)
-            for key in ('AP', 'second_stage_ms')
-        }
-        found.append(Point(number, mean['AP'], mean['second_stage_ms']))
+        mean = (sum(m[key] for m in measured) / len(measured) for key in _KEYS)
+        found.append(Point(number, *mean))
     return found
 
 
@@ -69,11 +75,13 @@ def statement(summary: PairSummary) -> str:
     start = f"RPN's AP at {own} proposals, {100 * base.ap:.1f}, "
     if ours is None:
         return start + 'is not reached by KL-RPN at any number measured.'
-    ratio = ours.second_stage_ms / base.second_stage_ms
-    change = f'{abs(1 - ratio):.0%} {"less" if ratio < 1 else "more"}'
-    return start + (
-        f'is reached by KL-RPN with {ours.number}, {100 * ours.ap:.1f}; its '
-        f'second stage takes {ours.second_stage_ms:.1f} ms there, against '
-        f'{base.second_stage_ms:.1f} ms: {change}. Means over seeds, without '
-        'an interval.'
+    start += f'is reached by KL-RPN with {ours.number}, {100 * ours.ap:.1f}'
+    if ours.number == own:
+        return f'{start}: none is saved. {_CAVEAT}'
+    change = (
+        f'{abs(1 - ours.share):.0%} {"less" if ours.share < 1 else "more"}'
+    )
+    return (
+        f'{start}: its second stage then takes {abs(1 - ours.share):.0%} '
+        f'{more} time than with {own}. {_CAVEAT}'
     )

@@ -1,7 +1,5 @@
 """Sentences of a report: what a figure means, and no more than it shows."""
 
-from typing import List, Sequence
-
 from .quantities import PRECISIONS, Quantity
 from .statistics import Difference
 from .summary import PairSummary
@@ -10,7 +8,7 @@ from .tables import show_interval
 INTERVALS = (
     'A difference is the mean over the seeds that both detectors have, '
     'KL-RPN minus RPN, in points.',
-    'Over seeds: the 95% interval of Student’s t of the differences '
+    "Over seeds: the 95% interval of Student's t of the differences "
     'paired by seed. It says what other seeds would do on the same images.',
     'Over images: the 95% percentile interval of a paired bootstrap, in which '
     'the test images are drawn again with replacement, the same images for '
@@ -21,19 +19,20 @@ INTERVALS = (
     'either interval.',
 )
 COSTS = (
-    'FLOPs are mmengine’s: a multiplication and its addition count as '
+    "FLOPs are mmengine's: a multiplication and its addition count as "
     'one, NMS and RoI pooling as none; mean over the first test images, with '
     'the proposals that the detector makes there.',
-    'Training is the median of mmengine’s log. Times of different '
+    "Training is the median of mmengine's log. Times of different "
     'processes compare only where the machine was idle; the second '
-    'stage’s times at several numbers of proposals are of one process, '
+    "stage's times at several numbers of proposals are of one process, "
     'taken in turns.',
     'Inference memory is what CUDA allocated for tensors or, on a CPU, the '
     'largest size of the whole process that measured.',
 )
 TRADE_OFF = (
     'The second stage is given the best proposals of the same features: '
-    'only their number changes.'
+    'only their number changes. Its own time is that at the number in the '
+    'config, of the same images in the same process.'
 )
 
 
@@ -69,8 +68,3 @@ def _intervals(quantity: Quantity, found: Difference, seeds: int) -> str:
         over = show_interval(quantity, found.over_images)
         parts.append(f'over images {over}')
     return '; '.join(parts)
-
-
-def missing(summaries: Sequence[PairSummary]) -> List[str]:
-    """Names of the pairs that nothing can be said of."""
-    return [s.pair.name for s in summaries if not s.seeds]

@@ -78,9 +78,7 @@ def statement(summary: PairSummary) -> str:
     start += f'is reached by KL-RPN with {ours.number}, {100 * ours.ap:.1f}'
     if ours.number == own:
         return f'{start}: none is saved. {_CAVEAT}'
-    change = (
-        f'{abs(1 - ours.share):.0%} {"less" if ours.share < 1 else "more"}'
-    )
+    more = 'less' if ours.share < 1 else 'more'
     return (
         f'{start}: its second stage then takes {abs(1 - ours.share):.0%} '
         f'{more} time than with {own}. {_CAVEAT}'

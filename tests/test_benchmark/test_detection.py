@@ -8,6 +8,7 @@ import pytest
 from mmdet.evaluation import CocoMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from synthetic_runs import make_scene
 
 from mmdet_klrpn.benchmark.columns import AP_NAMES
 from mmdet_klrpn.benchmark.detection import (
@@ -17,6 +18,11 @@ from mmdet_klrpn.benchmark.detection import (
     precision_curve,
     resampled_precisions,
 )
+
+
+@pytest.fixture(scope='module')
+def scene():
+    return make_scene()
 
 
 def pycocotools_stats(truth, detections):

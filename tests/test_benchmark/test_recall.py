@@ -4,10 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from synthetic_runs import make_scene
 
 from mmdet_klrpn.benchmark.columns import AREAS, RECALL_NUMBERS
 from mmdet_klrpn.benchmark.recall import evaluate_proposals, recall_table
 from mmdet_klrpn.evaluation import ProposalMetric
+
+
+@pytest.fixture(scope='module')
+def scene():
+    return make_scene()
 
 
 @pytest.fixture(scope='module')

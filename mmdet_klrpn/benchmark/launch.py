@@ -4,18 +4,20 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
 import torch
 
 from .runs import Run
 
-TOOLS = Path(__file__).resolve().parent.parent.parent / 'tools'
+_PACKAGE = Path(__file__).resolve().parent.parent
+# Of a checkout, or where mim finds those of an installed package.
+TOOLS = _PACKAGE.parent / 'tools'
+if not (TOOLS / 'train.py').exists():
+    TOOLS = _PACKAGE / '.mim' / 'tools'
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 _FIRST_PORT = 29500
 _GPUS_PER_NODE = 8
-
-Slot = Tuple[Dict[str, str], ...]
 
 
 class Command(NamedTuple):

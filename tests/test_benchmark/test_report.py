@@ -71,7 +71,7 @@ def test_tables_show_points_and_dashes(study):
     assert rows['AP L'] == [DASH] * 5
     assert rows['AR@100'][:3] == ['25.0', '25.6', '**+0.5**']
     assert rows['AR L@1000'] == [DASH] * 5
-    name, *costs = means('', COSTS, [summary]).rows[0]
+    costs = means('', COSTS, [summary]).rows[0]
     assert costs == [
         'A & B, RPN',
         '2.50',

@@ -189,11 +189,13 @@ class _Image:
         self.data = self.model.data_preprocessor(self.batch)
         self.samples = self.data['data_samples']
         self.features = self.model.extract_feat(self.data['inputs'])
-        proposals = self._propose(own_number(self.model))
+        own = own_number(self.model)
+        proposals = self._propose(own)
         first = self._now()
-        self._second_stage(proposals)
+        (result,) = self._second_stage(proposals)
         self.seconds['inference'] = self._now() - before
         self.seconds['first_stage'] = first - before
+        self.detections[own] = _arrays(result)
 
     def vary(self, numbers: Sequence[int], most: int) -> None:
         """Detect again from the best proposals, as many as each number."""
@@ -203,10 +205,9 @@ class _Image:
             before = self._now()
             (result,) = self._second_stage(best)
             self.seconds[f'second_stage@{number}'] = self._now() - before
-            self.detections[number] = {
-                key: result[key].cpu().numpy()
-                for key in ('bboxes', 'scores', 'labels')
-            }
+            # Of the config's own number there are the config's detections,
+            # from which those here could differ where scores tie.
+            self.detections.setdefault(number, _arrays(result))
 
     def scaled_proposals(self) -> dict:
         """Proposals in pixels of the original image."""
@@ -240,6 +241,14 @@ class _Image:
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def _arrays(result: InstanceData) -> Dict[str, np.ndarray]:
+    """What detections are made of, on the CPU."""
+    return {
+        key: result[key].cpu().numpy()
+        for key in ('bboxes', 'scores', 'labels')
+    }
 
 
 def _single_images(loader: DataLoader) -> Iterator[dict]:

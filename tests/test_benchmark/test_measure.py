@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from mmdet_klrpn.benchmark.columns import PROPOSAL_NUMBERS
 from mmdet_klrpn.benchmark.cost import complexity, training_cost
+from mmdet_klrpn.benchmark.detection import pack_detections
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
 from mmdet_klrpn.benchmark.measure import observe, own_number
 from mmdet_klrpn.benchmark.runs import METRICS, Run
@@ -50,26 +51,50 @@ def make_batches(count):
 
 @pytest.mark.parametrize('config', [RPN_CONFIG, KL_RPN_CONFIG])
 def test_the_best_of_many_proposals_are_those_of_fewer(config):
-    """All numbers from one forward equal a forward of each."""
+    model = make_detector(config)
+    (batch,) = make_batches(1)
+    data = model.data_preprocessor(batch)
+    with torch.no_grad():
+        features = model.extract_feat(data['inputs'])
+
+    def propose(number):
+        model.rpn_head.test_cfg.max_per_img = number
+        with torch.no_grad():
+            (found,) = model.rpn_head.predict(features, data['data_samples'])
+        return found
+
+    most = propose(1000)
+    assert len(most) > 500
+    values, counts = most.scores.unique(return_counts=True)
+    # Those that tie have no order.
+    single = torch.isin(most.scores, values[counts == 1])
+    assert single.sum() > 400
+    for number in PROPOSAL_NUMBERS:
+        fewer, single_of = propose(number), single[:number]
+        assert torch.equal(fewer.scores, most.scores[:number])
+        assert torch.equal(
+            fewer.bboxes[single_of], most.bboxes[:number][single_of]
+        )
+
+
+@pytest.mark.parametrize('config', [RPN_CONFIG, KL_RPN_CONFIG])
+def test_detections_are_those_of_the_detector(config):
     model = make_detector(config)
     batches = make_batches(2)
     seen = observe(model, batches, [1])
     assert own_number(model) == 300
-    assert len(seen.proposals[0]['scores']) > 500
-    for number in PROPOSAL_NUMBERS:
-        model.rpn_head.test_cfg.max_per_img = number
-        expected = []
-        for batch in batches:
-            (sample,) = model.test_step(batch)
-            expected += [
-                (sample.img_id, score)
-                for score in sample.pred_instances.scores.tolist()
-            ]
-        found = [
-            (detection['image_id'], detection['score'])
-            for detection in seen.detections[number]
-        ]
-        assert found == expected
+    expected = []
+    for batch in batches:
+        (sample,) = model.test_step(batch)
+        instances = sample.pred_instances
+        expected += pack_detections(
+            sample.img_id,
+            {key: instances[key].numpy() for key in instances.keys()},
+            [1],
+        )
+    assert seen.detections[300] == expected
+    # Fewer proposals leave fewer detections.
+    assert len(seen.detections[10]) <= 20 < len(seen.detections[300])
     names = {f'second_stage@{number}' for number in PROPOSAL_NUMBERS}
     assert set(seen.seconds) == {*names, 'inference', 'first_stage'}
     assert all(len(seconds) == 2 for seconds in seen.seconds.values())

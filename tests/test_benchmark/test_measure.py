@@ -19,6 +19,7 @@ from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
 from mmdet_klrpn.benchmark.measure import observe, own_number
 from mmdet_klrpn.benchmark.runs import METRICS, Run
 
+KEYS = ('bboxes', 'scores', 'labels')
 RPN_CONFIG = (
     ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 )
@@ -89,7 +90,7 @@ def test_detections_are_those_of_the_detector(config):
         instances = sample.pred_instances
         expected += pack_detections(
             sample.img_id,
-            {key: instances[key].numpy() for key in instances.keys()},
+            {key: instances[key].numpy() for key in KEYS},
             [1],
         )
     assert seen.detections[300] == expected

@@ -86,7 +86,8 @@ def test_detections_are_those_of_the_detector(config):
     assert own_number(model) == 300
     expected = []
     for batch in batches:
-        (sample,) = model.test_step(batch)
+        with torch.no_grad():
+            (sample,) = model.test_step(batch)
         instances = sample.pred_instances
         expected += pack_detections(
             sample.img_id,

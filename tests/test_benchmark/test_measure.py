@@ -199,7 +199,7 @@ def test_run_and_report(tiny_data, tmp_path):
     plan = tmp_path / 'plan.yaml'
     plan.write_text(PLAN.format(work_dir=tmp_path / 'runs', **configs))
     tool = (sys.executable, 'tools/benchmark.py')
-    run(*tool, 'run', plan, '--jobs', 1)
+    run(*tool, 'run', plan, '--jobs', 2)
     ours = Run(tmp_path / 'runs/tiny_kl-rpn/seed0')
     first = json.loads((ours.folder / METRICS).read_text())
     check_against_validation(ours.folder, first)
@@ -210,8 +210,8 @@ def test_run_and_report(tiny_data, tmp_path):
     (ours.folder / 'last_checkpoint').write_text(
         str(ours.folder / 'epoch_1.pth')
     )
-    output = run(*tool, 'run', plan, '--jobs', 1)
-    assert '1 jobs, 1 side by side' in output
+    output = run(*tool, 'run', plan, '--jobs', 2)
+    assert '1 jobs, 2 side by side' in output
     assert 'resumed epoch: 1' in (ours.folder / 'benchmark.log').read_text()
     second = json.loads((ours.folder / METRICS).read_text())
     check_against_validation(ours.folder, second)

@@ -140,7 +140,10 @@ def test_table_has_the_figures_before_and_after(
         f"_base_ = '{config}'\n"
         "model = dict(rpn_head=dict(type='SparseRPNHead'))\n"
     )
-    pairs = [config, checkpoint] * 2 + [str(rpn), checkpoint]
+    untrained = str(tmp_path / 'untrained.pth')
+    model = MODELS.build(Config.fromfile(rpn).model)
+    torch.save(model.state_dict(), untrained)
+    pairs = [config, checkpoint] * 2 + [str(rpn), untrained]
     options = ['-o', str(tmp_path / 'out'), '--proposals', str(NUM)]
     options += ['--images', '3']
     monkeypatch.setattr(sys, 'argv', ['calibration.py', *pairs, *options])

@@ -127,14 +127,7 @@ class ProposalMetric(CocoMetric):
             ``bbox_stds``, :func:`std_calibration`; those without a value,
             such as where no proposal is on an object, are left out.
         """
-        predictions = [prediction for _, prediction in results]
-        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
-        coco_eval.params.iouType = 'bbox'
-        coco_eval.params.useCats = 0
-        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
-        coco_eval.params.maxDets = self.proposal_nums
-        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
-        coco_eval.evaluate()
+        coco_eval = self.match([prediction for _, prediction in results])
         coco_eval.accumulate()
 
         # (IoU thresholds, 1 category, areas, proposal numbers)
@@ -160,6 +153,26 @@ class ProposalMetric(CocoMetric):
         )
         MMLogger.get_current_instance().info(f'Proposals: {text}')
         return metrics
+
+    def match(self, predictions: List[dict]) -> COCOeval:
+        """Match proposals with objects, whatever their category.
+
+        Args:
+            predictions (list[dict]): Of each image ``img_id``, ``bboxes``
+                (n, 4) in pixels of the original image and ``scores`` (n, ).
+
+        Returns:
+            COCOeval: Evaluated, with the matches of each image, but not yet
+            accumulated.
+        """
+        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
+        coco_eval.params.iouType = 'bbox'
+        coco_eval.params.useCats = 0
+        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
+        coco_eval.params.maxDets = self.proposal_nums
+        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
+        coco_eval.evaluate()
+        return coco_eval
 
     def _detections(self, predictions: List[dict]) -> COCO:
         """Pack proposals, all of one category, into pycocotools' form."""

@@ -127,7 +127,8 @@ class ProposalMetric(CocoMetric):
             ``bbox_stds``, :func:`std_calibration`; those without a value,
             such as where no proposal is on an object, are left out.
         """
-        coco_eval = self.match([prediction for _, prediction in results])
+        predictions = [prediction for _, prediction in results]
+        coco_eval = self.match(predictions)
         coco_eval.accumulate()
 
         # (IoU thresholds, 1 category, areas, proposal numbers)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from synthetic_runs import make_scene
 
 from mmdet_klrpn.benchmark.columns import AREAS, RECALL_NUMBERS
@@ -45,7 +46,20 @@ def proposals(scene, tmp_path_factory):
 def test_recall_is_that_of_the_metric(proposals):
     path, predictions = proposals
     metric = ProposalMetric(str(path), proposal_nums=RECALL_NUMBERS)
-    expected = metric.compute_metrics([(None, p) for p in predictions])
+    samples = [
+        dict(
+            img_id=prediction['img_id'],
+            ori_shape=(200, 200),
+            pred_instances=dict(
+                bboxes=torch.from_numpy(prediction['bboxes']),
+                scores=torch.from_numpy(prediction['scores'].copy()),
+                labels=torch.zeros(40),
+            ),
+        )
+        for prediction in predictions
+    ]
+    metric.process({}, samples)
+    expected = metric.compute_metrics(metric.results)
     table = recall_table(evaluate_proposals(str(path), predictions))
     for number in RECALL_NUMBERS:
         found = np.mean(table['all'][str(number)])

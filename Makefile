@@ -1,9 +1,11 @@
 # Thin: the work is in tools/. `make test PYTHON=/path/to/python` uses an
-# environment of your own instead of .venv.
+# environment of your own instead of .venv, `make test STACK=fork` one with
+# OneDL's fork of OpenMMLab.
 .DELETE_ON_ERROR:
 .PHONY: help env demo test test-all test-fast lint format clean
 
-VENV := .venv
+STACK := openmmlab
+VENV := $(if $(filter fork,$(STACK)),.venv-fork,.venv)
 ifeq ($(origin PYTHON),command line)
 ENV :=
 else
@@ -19,7 +21,7 @@ help:
 	@echo 'make env        build .venv, which the others do by themselves'
 
 env:
-	@./tools/setup_env.sh $(VENV)
+	@./tools/setup_env.sh $(VENV) --stack $(STACK)
 
 demo: $(ENV)
 	$(PYTHON) -W ignore tools/demo.py

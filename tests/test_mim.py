@@ -4,6 +4,8 @@ import shutil
 import site
 import sys
 import venv
+import zipfile
+from email.parser import Parser
 
 import pytest
 import torch
@@ -82,6 +84,18 @@ def trained_by_mim(mim, config, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('mim_train')
     mim('train', 'mmdet_klrpn', config, '--work-dir', work_dir)
     return work_dir
+
+
+def test_installing_it_adds_neither_family(wheel):
+    (name,) = [n for n in zipfile.Path(wheel).iterdir() if 'info' in n.name]
+    text = (name / 'METADATA').read_text()
+    required = Parser().parsestr(text).get_all('Requires-Dist')
+    plain = [line for line in required if 'extra ==' not in line]
+    assert any(line.startswith('torch') for line in plain)
+    assert not [line for line in plain if 'mm' in line]
+    for extra, mmcv in (('mim', 'mmcv'), ('mminstall', 'onedl-mmcv')):
+        (line,) = [line for line in required if line.startswith(mmcv)]
+        assert line.endswith(f'extra == "{extra}"')
 
 
 def test_train_writes_a_checkpoint(trained_by_mim):

@@ -1,22 +1,11 @@
-# The design of rfcn_r101-caffe in miniature: no weight is applied to a region,
-# 3 x 3 bins for crowns that are a few cells wide, and pooling that does not
-# round to cells. The backbone's stages behind stride 16 are left out: dilated,
-# their filters see more than a crown.
-_base_ = '../faster_rcnn/faster-rcnn_mobilenetv2_24e_trees.py'
+_base_ = [
+    '../_base_/models/rfcn_mobilenetv2.py',
+    '../_base_/datasets/trees_detection.py',
+    '../_base_/schedules/schedule_24e_adamw.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
-    roi_head=dict(
-        type='RFCNRoIHead',
-        bbox_roi_extractor=dict(
-            _delete_=True,
-            type='PSRoIExtractor',
-            roi_layer=dict(
-                type='PSRoIAlign', output_size=3, sampling_ratio=2),
-            featmap_stride=16),
-        bbox_head=dict(
-            _delete_=True,
-            type='RFCNBBoxHead',
-            in_channels=96,
-            conv_out_channels=256,
-            roi_feat_size=3,
-            num_classes=1)))
+    # Crowns are 8 to 106 pixels wide, half of them 29 to 53.
+    rpn_head=dict(anchor_generator=dict(scales=[0.75, 1.5, 3, 4.5])),
+    roi_head=dict(bbox_head=dict(num_classes=1)))

@@ -247,7 +247,8 @@ def install_mmcv(env: Environment) -> None:
         'wheel within reach for this Python and torch'
     )
     succeeds([python, '-m', 'pip', 'uninstall', '--yes', name])
-    pip_install(env, 'ninja')  # without it, one file at a time
+    # Without ninja, one file at a time; the fork's setup.py needs packaging.
+    pip_install(env, 'ninja', 'packaging')
     # In an isolated build mmcv does not find torch, and leaves its operators
     # out without a word.
     options = ['--no-build-isolation', f'--no-binary={name}', '--no-cache-dir']

@@ -2,10 +2,13 @@
 # environment of your own instead of .venv, `make test STACK=fork` one with
 # OneDL's fork of OpenMMLab.
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all test-fast lint format clean
+.PHONY: help env demo gallery test test-all test-fast lint format docs clean
 
 STACK := openmmlab
 VENV := $(if $(filter fork,$(STACK)),.venv-fork,.venv)
+# Of the site, which needs no torch but Python 3.11 or later.
+DOCS_VENV := .venv-docs
+DOCS_PYTHON := python3
 ifeq ($(origin PYTHON),command line)
 ENV :=
 else
@@ -18,6 +21,8 @@ help:
 	@echo 'make test       run every test; test-fast: those of seconds'
 	@echo 'make test-all   every test, and a sweep over every config of mmdet'
 	@echo 'make lint       check style, names and docstrings; format: mend'
+	@echo 'make docs       build the documentation into site/'
+	@echo 'make gallery    draw docs/gallery.md anew, from work_dirs/trees'
 	@echo 'make env        build .venv, which the others do by themselves'
 
 env:
@@ -25,6 +30,9 @@ env:
 
 demo: $(ENV)
 	$(PYTHON) -W ignore tools/demo.py
+
+gallery: $(ENV)
+	$(PYTHON) -W ignore tools/analysis_tools/gallery.py
 
 test: $(ENV)
 	$(PYTHON) -m pytest
@@ -44,5 +52,13 @@ format: $(ENV)
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+docs: $(DOCS_VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict
+
+$(DOCS_VENV)/ready: requirements/docs.txt requirements/lint.txt
+	$(DOCS_PYTHON) -m venv --clear $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install -qq --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info mmdet_klrpn/.mim .dist_test
+	rm -rf $(VENV) $(DOCS_VENV) site build dist *.egg-info mmdet_klrpn/.mim .dist_test

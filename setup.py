@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import List
 
 from setuptools import setup
 
@@ -36,6 +37,18 @@ def add_mim_extension() -> None:
             )
         else:
             shutil.copy(source, copy)
+    names = ROOT / 'configs' / 'mmdet.txt'
+    if names.exists():
+        add_mmdet_configs(target / 'mmdet', names.read_text().split())
+
+
+def add_mmdet_configs(folder: Path, names: List[str]) -> None:
+    """Let mim find mmdet's configs by name, each read from mmdet itself."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"_base_ = 'mmdet::{name}'\n")
 
 
 if __name__ == '__main__':

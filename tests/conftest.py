@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 KL_RPN_CONFIG = (
@@ -26,12 +27,13 @@ def pytest_addoption(parser):
     )
 
 
-def write_tiny_data(root, squares):
+def write_tiny_data(root, squares, category='tree'):
     """Write a COCO data set of bright squares on dark images.
 
     Args:
         root (Path): Folder of the data set.
         squares (list[list[tuple]]): Of each image, (x, y, side) in pixels.
+        category (str): What they are.
     """
     (root / 'images').mkdir()
     images, annotations = [], []
@@ -47,13 +49,19 @@ def write_tiny_data(root, squares):
                     bbox=[x, y, side, side],
                     area=side * side,
                     iscrowd=0,
+                    segmentation=[
+                        [
+                            *(x, y, x + side, y),
+                            *(x + side, y + side, x, y + side),
+                        ]
+                    ],
                 )
             )
         cv2.imwrite(str(root / 'images' / f'{i}.png'), image)
         images.append(
             dict(id=i, file_name=f'{i}.png', width=SIZE, height=SIZE)
         )
-    categories = [dict(id=1, name='tree')]
+    categories = [dict(id=1, name=category)]
     (root / 'annotations.json').write_text(
         json.dumps(
             dict(images=images, annotations=annotations, categories=categories)
@@ -119,6 +127,12 @@ def run(*command, cwd=ROOT, env=None, check=True):
     if check:
         assert result.returncode == 0, result.stdout[-5000:]
     return result.stdout
+
+
+def load_checkpoint(path):
+    """What a training saved, the runner's state beside the weights."""
+    # By default torch>=2.6 loads no more than tensors and plain containers.
+    return torch.load(path, map_location='cpu', weights_only=False)
 
 
 def load_tool(path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
+from test_mmdet_configs import NAME, one_option
 from torchvision.models import mobilenet_v2
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,26 @@ def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):
     package = 'onedl-mmdetection' if FORK else 'mmdet'
     mim('train', package, config, '--work-dir', tmp_path)
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('package', 'models', 'engine'),
+    [
+        ('mmdet_klrpn', '', ''),
+        # Mmdet imports no package of ours, but a class by its whole name.
+        ('mmdet', 'mmdet_klrpn.models.', 'mmdet_klrpn.engine.'),
+    ],
+)
+def test_one_option_makes_kl_rpn_of_a_config(
+    mim, tmp_path, package, models, engine
+):
+    text = mim(
+        *('train', package, NAME, *one_option(tmp_path, f'{models}KLRPNHead')),
+        f'default_hooks.resume_seed.type={engine}ResumeSeedHook',
+    )
+    assert 'loss_rpn_pos' in text
+    assert 'ResumeSeedHook' in text
+    assert (tmp_path / 'out' / 'epoch_1.pth').exists()
 
 
 def test_run_finds_our_tools(mim, tmp_path):

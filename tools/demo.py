@@ -15,18 +15,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List
 
 import matplotlib
 import torch
 from dataset_converters import trees
-from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.structures import InstanceData
 from model_converters import mobilenetv2_to_mmdet
 
+from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
 from mmdet_klrpn.visualization import (
     draw_boxes,
@@ -204,9 +203,7 @@ def format_table(metrics: Dict[str, Dict[str, float]]) -> str:
 def draw(work_dir: Path) -> List[Path]:
     """Draw test images with the ground truth and what each model proposes."""
     models = {
-        name: init_detector(
-            config, str(checkpoint(work_dir, name)), 'none', 'cpu'
-        )
+        name: load_detector(config, str(checkpoint(work_dir, name)))
         for name, config in CONFIGS.items()
     }
     config = Config.fromfile(CONFIGS['KL-RPN'])
@@ -245,41 +242,16 @@ def draw_one(
     draw_boxes(truth, image, boxes)
     truth.set_title(f'ground truth: {top} tree crowns')
     for name, ax in zip(CONFIGS, (rpn, kl_rpn)):
-        logits, proposals = propose(models[name], data)
-        draw_proposals(ax, image, proposals, top)
+        (stage,) = propose(models[name], pseudo_collate([data]))
+        draw_proposals(ax, image, stage.proposals, top)
         ax.set_title(f'{name}: {top} best proposals, yellow first')
     kl_rpn.set_title(f'KL-RPN: {top} best proposals, ± one std')
-    head = models['KL-RPN'].rpn_head
-    log_vars = [head.log_variances(level) for level in logits]
-    stds = std_map(log_vars, head.num_stds)
+    stds = std_map(stage.log_vars, stage.head.num_stds)
     bar = draw_std_map(heat, image, stds)
     heat.set_title('std of the surest anchor, in encoded offsets')
     figure.colorbar(bar, ax=heat, fraction=0.045)
     figure.savefig(path, dpi=80, pil_kwargs=dict(quality=85))
     plt.close(figure)
-
-
-@torch.no_grad()
-def propose(
-    model: torch.nn.Module, data: dict
-) -> Tuple[List[torch.Tensor], InstanceData]:
-    """Run the first stage of a detector on one item.
-
-    Args:
-        model (nn.Module): A two-stage detector.
-        data (dict): An item of a data set.
-
-    Returns:
-        tuple: The first output of the RPN head per level, and the proposals
-        in pixels of the original image.
-    """
-    batch = model.data_preprocessor(pseudo_collate([data]))
-    features = model.extract_feat(batch['inputs'])
-    scores, _ = model.rpn_head(features)
-    (proposals,) = model.rpn_head.predict(
-        features, batch['data_samples'], rescale=True
-    )
-    return scores, proposals
 
 
 def format_time(seconds: float) -> str:

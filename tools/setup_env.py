@@ -45,6 +45,7 @@ class Stack(NamedTuple):
     prefix: str  # of the names under which pip knows mmengine and mmcv
     mmcv_wheels: str  # where prebuilt ones for the pinned torch lie
     cuda: str  # which of them suits that torch from PyPI
+    imports: Tuple[str, ...]  # what must import beside what CHECK has
 
     @property
     def pins(self) -> Path:
@@ -64,11 +65,12 @@ class Stack(NamedTuple):
 STACKS = dict(
     openmmlab=Stack(
         python=(3, 8),
-        files=('runtime', 'tests', 'lint', 'mim'),
+        files=('runtime', 'deploy', 'tests', 'lint', 'mim'),
         prefix='',
         mmcv_wheels='https://download.openmmlab.com/mmcv/dist/{device}/'
         'torch2.1.0/index.html',
         cuda='cu121',
+        imports=('onnxruntime', 'onnxscript'),
     ),
     fork=Stack(
         python=(3, 10),
@@ -77,6 +79,7 @@ STACKS = dict(
         mmcv_wheels='https://mmwheels.onedl.ai/{device}-torch260/simple/'
         'onedl-mmcv/index.html',
         cuda='cu124',
+        imports=(),
     ),
 )
 
@@ -103,7 +106,7 @@ def main() -> int:
     env = Environment(folder, STACKS[args.stack])
     stamp = folder / 'setup_env.sha256'
     wanted = fingerprint(env)
-    if stamp.exists() and stamp.read_text() == wanted and works(folder):
+    if stamp.exists() and stamp.read_text() == wanted and works(env):
         return 0
     try:
         require_fit(env)
@@ -147,7 +150,7 @@ def build_or_mend(env: Environment) -> None:
         )
     try:
         build(env)
-        mended = works(folder)
+        mended = works(env)
     except SetupError as error:
         if not existed:
             raise
@@ -157,7 +160,7 @@ def build_or_mend(env: Environment) -> None:
         say('it cannot be completed: building it anew')
         shutil.rmtree(folder)
         build(env)
-    if not works(folder, quiet=False):
+    if not works(env, quiet=False):
         raise SetupError(f'{folder} does not import, as shown above')
 
 
@@ -171,10 +174,11 @@ def fingerprint(env: Environment) -> str:
     return digest.hexdigest()
 
 
-def works(folder: Path, quiet: bool = True) -> bool:
+def works(env: Environment, quiet: bool = True) -> bool:
     """Whether everything imports in an environment."""
+    code = ', '.join((CHECK, *env.stack.imports))
     # Isolated: the package must be installed, not only lie in this folder.
-    return succeeds([folder / 'bin' / 'python', '-I', '-c', CHECK], quiet)
+    return succeeds([env.python, '-I', '-c', code], quiet)
 
 
 def build(env: Environment) -> None:

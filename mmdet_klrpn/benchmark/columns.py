@@ -1,6 +1,14 @@
-"""Columns of a table, and how those of the proposals are measured."""
+"""What is measured, under the names that tables give it."""
 
-# Metrics of the detector, then of its proposals alone.
+# Average precisions, over IoU 0.5 to 0.95 where none is named.
+AP_NAMES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')
+# How many proposals the second stage is given in turn.
+PROPOSAL_NUMBERS = (10, 20, 50, 100, 300, 1000)
+# At how many proposals their recall is given.
+RECALL_NUMBERS = (10, 30, 100, 300, 1000)
+AREAS = ('all', 'small', 'medium', 'large')
+
+# What tools/test.py calls a few of them, of the detector and of its proposals.
 COLUMNS = {
     'AP': 'coco/bbox_mAP',
     'AP50': 'coco/bbox_mAP_50',

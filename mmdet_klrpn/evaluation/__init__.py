@@ -1,5 +1,6 @@
 """Evaluation."""
 
+from .first_stage_errors import FirstStageErrors
 from .metrics import ProposalMetric
 
-__all__ = ['ProposalMetric']
+__all__ = ['FirstStageErrors', 'ProposalMetric']

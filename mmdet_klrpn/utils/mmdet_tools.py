@@ -12,18 +12,25 @@ from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
+from mmdet_klrpn.engine import CheckpointRunner
+
+from .conversion import resolve_config
+
 
 def run_mmdet_tool(name: str) -> None:
     """Run one of mmdet's own tools in this process, as ``__main__``.
 
     Its command line, help and behaviour are mmdet's, except that
-    ``--launcher pytorch`` works without an accelerator too, through gloo.
+    ``--launcher pytorch`` works without an accelerator too, through gloo, that
+    a config which is no file is looked for by its name in mmdet's, and that a
+    checkpoint which is broken or another model's is named as such.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
 
     Raises:
-        FileNotFoundError: If the installed mmdet carries no such tool.
+        FileNotFoundError: If the installed mmdet carries no such tool, or no
+            config of the name given.
     """
     root = Path(mmdet.__file__).parent
     # Where mim puts it in an installed mmdet, then that of a source checkout.
@@ -36,8 +43,13 @@ def run_mmdet_tool(name: str) -> None:
             f'{name} is not among the tools of mmdet {mmdet.__version__} in '
             f'{root}: reinstall it, for example with `mim install mmdet`'
         )
+    if len(sys.argv) > 1 and not sys.argv[1].startswith('-'):
+        sys.argv[1] = str(resolve_config(sys.argv[1]))
     if _launcher(sys.argv) == 'pytorch' and get_device() == 'cpu':
         _distribute_on_cpu()
+    # Tools import it from there, and a runner_type in the config would be
+    # saved with every checkpoint.
+    mmengine.runner.Runner = CheckpointRunner
     runpy.run_path(str(tool), run_name='__main__')
 
 

@@ -1,5 +1,7 @@
 """Visualization."""
 
+from .calibration import draw_coverage, draw_reliability
+from .overview import draw_overview, render
 from .proposals import (
     draw_boxes,
     draw_proposals,
@@ -10,8 +12,12 @@ from .proposals import (
 
 __all__ = [
     'draw_boxes',
+    'draw_coverage',
+    'draw_overview',
     'draw_proposals',
+    'draw_reliability',
     'draw_std_map',
+    'render',
     'std_band',
     'std_map',
 ]

@@ -1,6 +1,6 @@
 """Pictures of proposals with their uncertainty."""
 
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -102,26 +102,37 @@ def std_map(log_vars: List[Tensor], num_stds: int) -> Tensor:
     return torch.cat(levels).amin(dim=(0, 1)).sqrt()
 
 
-def draw_std_map(ax: Axes, image: np.ndarray, stds: Tensor) -> AxesImage:
+def draw_std_map(
+    ax: Axes,
+    image: np.ndarray,
+    stds: Tensor,
+    extent: Optional[Tuple[float, float, float, float]] = None,
+) -> AxesImage:
     """Lay a map of standard deviations over its image.
 
     Args:
         ax (Axes): Where to draw.
         image (np.ndarray): (H, W, 3), RGB, uint8.
-        stds (Tensor): (h, w), which covers the image.
+        stds (Tensor): (h, w).
+        extent (tuple[float, float, float, float], optional): Left, right,
+            bottom and top of the map in pixels of the image. Defaults to the
+            image's own.
 
     Returns:
         AxesImage: The heat map, for a colour bar.
     """
     height, width = image.shape[:2]
     _draw_image(ax, image)
-    return ax.imshow(
+    heat = ax.imshow(
         stds.detach().cpu().numpy(),
         cmap=f'{COLORMAP}_r',
         alpha=0.75,
-        extent=(0, width, height, 0),
+        extent=(0, width, height, 0) if extent is None else extent,
         interpolation='nearest',
     )
+    # A map may reach beyond the image, as the network's padded input does.
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    return heat
 
 
 def _draw_image(ax: Axes, image: np.ndarray) -> None:

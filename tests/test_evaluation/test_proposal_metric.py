@@ -1,6 +1,7 @@
 """ProposalMetric against a naive recall and mmdet's own metric."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -110,7 +111,8 @@ def test_equals_coco_metric_where_its_labels_are_true(data):
     theirs = evaluate(
         CocoMetric(ann_file, 'proposal', proposal_nums=numbers), samples
     )
-    assert len(theirs) == len(ours) == 6
+    assert len(theirs) == 6
+    assert sum('AR' in name for name in ours) == 6
     for name, value in theirs.items():
         name = name.replace('coco/', 'proposal/')
         assert ours[name] == pytest.approx(value, abs=6e-4), name
@@ -124,6 +126,124 @@ def test_no_proposal_and_no_large_object(data):
     result = evaluate(ProposalMetric(ann_file), samples)
     assert result['proposal/AR@100'] == 0
     assert result['proposal/AR_l@100'] == -1
+    assert len(result) == 6
+
+
+@pytest.fixture
+def handmade(tmp_path):
+    """Annotations with an object and a crowd, and four proposals."""
+    boxes = ([0, 0, 10, 10, 0], [50, 50, 20, 20, 1])
+    annotations = [
+        dict(
+            id=i,
+            image_id=1,
+            category_id=1,
+            bbox=box,
+            area=box[2] * box[3],
+            iscrowd=crowd,
+        )
+        for i, (*box, crowd) in enumerate(boxes, 1)
+    ]
+    path = tmp_path / 'handmade.json'
+    images = [dict(id=1, width=80, height=80)]
+    content = dict(
+        images=images,
+        annotations=annotations,
+        categories=[dict(id=1, name='a')],
+    )
+    path.write_text(json.dumps(content))
+    predictions = dict(
+        bboxes=torch.tensor(
+            [
+                [0.0, 0, 10, 8],  # IoU 0.8
+                [55, 55, 60, 60],  # in the crowd
+                [0, 0, 10, 20],  # IoU 0.5
+                [30, 30, 40, 40],
+            ]
+        ),
+        scores=torch.tensor([0.9, 0.8, 0.7, 0.2]),
+        labels=torch.zeros(4, dtype=torch.long),
+        bbox_stds=torch.tensor(
+            [[1.0] * 4, [9.0] * 4, [2.0, 2.0, 2.0, 10.0], [9.0] * 4]
+        ),
+    )
+    sample = dict(img_id=1, ori_shape=(80, 80), pred_instances=predictions)
+    return str(path), sample
+
+
+def test_calibration_by_hand(handmade):
+    """Errors are 0, but 2 of the first's bottom edge and -10 of the third's.
+
+    In stds, 2 and -1; the stds are 1 seven times doubled three times, and 10.
+    """
+    ann_file, sample = handmade
+    result = evaluate(ProposalMetric(ann_file), [sample])
+    log_std = (3 * np.log(2) + np.log(10)) / 8
+    expected = {
+        'coverage@50': 6 / 8,
+        'coverage@80': 7 / 8,
+        'coverage@95': 7 / 8,
+        'nll': log_std + 0.5 * np.log(2 * np.pi) + 0.5 * 5 / 8,
+        'nll_constant': 0.5 * np.log(2 * np.pi * np.e * 104 / 8),
+        'std_factor': np.sqrt(5 / 8),
+        'std': 20 / 8,
+        'relative_std': 2 / 8,
+        'objectness_ece': (0.1 + 0.3 + 0.2) / 3,
+        'objectness_brier': (0.01 + 0.09 + 0.04) / 3,
+        'objectness_mean': 1.8 / 3,
+        'hit_rate': 2 / 3,
+    }
+    for name, value in expected.items():
+        assert result[f'proposal/{name}'] == pytest.approx(value), name
+    assert 0 < result['proposal/std_error_correlation'] <= 1
+
+
+def test_calibration_is_of_the_largest_number_of_proposals(handmade):
+    ann_file, sample = handmade
+    result = evaluate(ProposalMetric(ann_file, (1, 2)), [sample])
+    assert result['proposal/hit_rate'] == 1
+    assert result['proposal/std_factor'] == pytest.approx(1)
+    assert result['proposal/objectness_mean'] == pytest.approx(0.9)
+
+
+def test_figures_without_a_value_are_left_out(handmade):
+    ann_file, sample = handmade
+    predictions = sample['pred_instances']
+    predictions['scores'] = predictions['scores'] * 5
+    result = evaluate(ProposalMetric(ann_file), [sample])
+    assert not any('objectness' in name for name in result)
+    assert result['proposal/std_factor'] == pytest.approx(np.sqrt(5 / 8))
+
+    predictions['scores'] = predictions['scores'] / 5
+    del predictions['bbox_stds']
+    result = evaluate(ProposalMetric(ann_file), [sample])
+    assert not any('std' in name or 'nll' in name for name in result)
+    assert result['proposal/hit_rate'] == pytest.approx(2 / 3)
+
+
+def test_ranks_gather_the_calibration(data):
+    """Two ranks, the second of which is padded with the first image."""
+    ann_file, _, samples = data
+    for i, sample in enumerate(samples):
+        boxes = sample['pred_instances']['bboxes']
+        sample['pred_instances']['bbox_stds'] = torch.full_like(boxes, i + 2.0)
+    whole = evaluate(ProposalMetric(ann_file), samples)
+    ranks = [ProposalMetric(ann_file) for _ in range(2)]
+    for metric, own in zip(
+        ranks, ([samples[0], samples[2]], [samples[1], samples[0]])
+    ):
+        metric.dataset_meta = dict(classes=('a', 'b'))
+        for sample in own:
+            metric.process({}, [sample])
+    # As mmengine.dist gathers: in turns, and cut to the number of images.
+    gathered = [
+        pickle.loads(pickle.dumps(result))
+        for turn in zip(*(metric.results for metric in ranks))
+        for result in turn
+    ]
+    result = ranks[0].compute_metrics(gathered[:IMAGES])
+    assert 'std_error_correlation' in result
+    assert {f'proposal/{k}': v for k, v in result.items()} == whole
 
 
 def test_builds_from_a_config_that_inherits_coco_metric(data):

@@ -117,7 +117,8 @@ def test_the_package_must_be_installed_not_only_lie_here(
     monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
     monkeypatch.chdir(ROOT)
     venv.create(tmp_path / 'env', symlinks=True)
-    assert not tool.works(tmp_path / 'env')
+    env = tool.Environment(tmp_path / 'env', tool.STACKS['fork'])
+    assert not tool.works(env)
 
 
 def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):

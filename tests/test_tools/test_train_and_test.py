@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, run, write_tiny_config
+from conftest import ROOT, load_checkpoint, run, write_tiny_config
 from mmdet.apis import DetInferencer
 
 pytestmark = pytest.mark.slow
@@ -23,13 +23,6 @@ def scalars(work_dir):
     (path,) = work_dir.glob('*/vis_data/scalars.json')
     lines = map(json.loads, path.read_text().splitlines())
     return [line for line in lines if 'loss' in line]
-
-
-def epoch_of(checkpoint):
-    """The epoch that a checkpoint says it ends."""
-    # The runner's state lies beside the weights, which torch>=2.6 refuses.
-    saved = torch.load(checkpoint, map_location='cpu', weights_only=False)
-    return saved['meta']['epoch']
 
 
 def test_training_logs_losses_and_diagnostics(trained):
@@ -56,7 +49,7 @@ def test_resume_goes_on_where_it_stopped(trained, tiny_config):
     )
     assert 'resumed epoch: 1' in text
     assert 'Scaling the original LR by 2.0' in text
-    assert epoch_of(work_dir / 'epoch_2.pth') == 2
+    assert load_checkpoint(work_dir / 'epoch_2.pth')['meta']['epoch'] == 2
 
 
 KILLED = """
@@ -78,18 +71,93 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
+def assert_same_state(one, other):
+    """Weights, and what the optimizer and the schedule go on from."""
+    one, other = map(load_checkpoint, (one, other))
+    assert one['state_dict'].keys() == other['state_dict'].keys()
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, other['state_dict'][name]), name
+    states = [each['optimizer'].pop('state') for each in (one, other)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert one['optimizer'] == other['optimizer']
+    assert one['param_schedulers'] == other['param_schedulers']
+
+
+@pytest.fixture(scope='module')
+def unbroken(tiny_config, tmp_path_factory):
+    """Checkpoint of a training of two epochs that nothing stopped."""
+    work_dir = tmp_path_factory.mktemp('unbroken')
+    run(
+        *(sys.executable, 'tools/train.py', tiny_config),
+        *('--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=2'),
+    )
+    return work_dir / 'epoch_2.pth'
+
+
 def test_killed_while_writing_a_checkpoint_goes_on_from_the_last(
-    tiny_config, tmp_path
+    tiny_config, unbroken, tmp_path
 ):
     (tmp_path / 'killed.py').write_text(KILLED)
     train = ('tools/train.py', tiny_config, '--work-dir', tmp_path)
-    options = ('--cfg-options', 'train_cfg.max_epochs=3')
+    options = ('--cfg-options', 'train_cfg.max_epochs=2')
     run(sys.executable, tmp_path / 'killed.py', *train, *options, check=False)
     with pytest.raises(RuntimeError, match='central directory'):
         torch.load(tmp_path / 'epoch_2.pth')
+    part = tmp_path / 'epoch_2.pth'
+    text = run(sys.executable, *train, '--resume', part, check=False)
+    assert f'{part} is cut short' in text
+    assert f'--resume {tmp_path / "epoch_1.pth"}' in text
     text = run(sys.executable, *train, '--resume', *options)
     assert 'resumed epoch: 1' in text
-    assert epoch_of(tmp_path / 'epoch_3.pth') == 3
+    assert_same_state(tmp_path / 'epoch_2.pth', unbroken)
+
+
+def test_test_names_a_picture_in_place_of_a_checkpoint(tiny_config, tiny_data):
+    picture = tiny_data / 'images' / '1.png'
+    test = (sys.executable, 'tools/test.py', tiny_config, picture)
+    text = run(*test, '--work-dir', tiny_data / 'test', check=False)
+    assert f'RuntimeError: {picture} is a PNG picture' in text
+
+
+KILLING_HOOK = """
+import os, signal
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class KillingHook(Hook):
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        if runner.epoch == 1 and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_within_an_epoch_ends_with_the_weights_of_an_unbroken_run(
+    tiny_config, unbroken, tmp_path
+):
+    (tmp_path / 'killing_hook.py').write_text(KILLING_HOOK)
+    config = tmp_path / 'killing.py'
+    config.write_text(f"""
+_base_ = '{tiny_config}'
+custom_imports = dict(imports=['mmdet_klrpn', 'killing_hook'])
+custom_hooks = [dict(type='KillingHook')]
+""")
+    path = f'{tmp_path}:{os.environ.get("PYTHONPATH", "")}'
+    options = (
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+    )
+    train = (sys.executable, 'tools/train.py')
+    text = run(
+        *train, config, *options, env=dict(PYTHONPATH=path), check=False
+    )
+    assert 'Epoch(train) [2][1/4]' in text
+    assert not (tmp_path / 'epoch_2.pth').exists()
+    text = run(*train, tiny_config, '--resume', *options)
+    assert 'resumed epoch: 1' in text
+    assert_same_state(tmp_path / 'epoch_2.pth', unbroken)
 
 
 def test_amp_without_a_gpu_says_so(tiny_config, tmp_path):

@@ -7,33 +7,22 @@ without an anchor-based RPN is refused, with the reason.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmdet_klrpn.utils.conversion import (
-    mmdet_configs,
     resolve_config,
     root_cause,
     to_kl_rpn,
 )
+from mmdet_klrpn.utils.inheriting_config import base_name, render
 
 # Written above the evaluators of an RPN detector.
 PROPOSAL_FAST = """\
-# The inherited metric='proposal_fast' fails on numpy 1.24 and later."""
-
-
-def base_name(config: Path, out: Path) -> str:
-    """How a config at ``out`` names the one that it inherits."""
-    config, root = config.resolve(), mmdet_configs().resolve()
-    if root in config.parents:
-        name = config.relative_to(root).as_posix()
-        # mmengine takes no folder such as gn+ws right behind the colons.
-        detour = '' if name.split('/')[0].isidentifier() else '_base_/../'
-        return f'mmdet::{detour}{name}'
-    return Path(os.path.relpath(config, out.resolve().parent)).as_posix()
+# The inherited metric='proposal_fast' fails on numpy 1.24 and later.
+val_evaluator"""
 
 
 def write(name: str, out: Path) -> None:
@@ -62,25 +51,8 @@ def write(name: str, out: Path) -> None:
         raise ValueError(f'it imports more: {root_cause(error)}') from error
     overrides = to_kl_rpn(config)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(dict(_base_=base_name(path, out), **overrides)))
-
-
-def render(overrides: dict) -> str:
-    """Text of a config, with a line for each of its variables."""
-    lines = [f'{name} = {_source(value)}' for name, value in overrides.items()]
-    for position, line in enumerate(lines):
-        if line.startswith('val_evaluator'):
-            lines.insert(position, PROPOSAL_FAST)
-            break
-    return '\n'.join(lines) + '\n'
-
-
-def _source(value: object) -> str:
-    """A value as source, dicts in the style of mmdet's configs."""
-    if not isinstance(value, dict):
-        return repr(value)
-    items = (f'{key}={_source(item)}' for key, item in value.items())
-    return f'dict({", ".join(items)})'
+    text = render(dict(_base_=base_name(path, out), **overrides))
+    out.write_text(text.replace('val_evaluator', PROPOSAL_FAST, 1))
 
 
 def main() -> None:

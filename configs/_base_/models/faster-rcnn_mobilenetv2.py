@@ -1,6 +1,5 @@
 # The design of faster-rcnn_vgg16 in miniature: one map, at stride 16.
 _base_ = 'faster-rcnn_mobilenetv2_fpn.py'
-custom_imports = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)
 
 model = dict(
     backbone=dict(out_indices=(4, )),

@@ -1,6 +1,6 @@
-"""Average recall of proposals at any number of them."""
+"""Average recall of proposals at any number of them, and calibration."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmdet.evaluation import CocoMetric
@@ -8,6 +8,13 @@ from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from ..functional import (
+    concatenate,
+    objectness_calibration,
+    proposal_errors,
+    std_calibration,
+)
 
 
 @METRICS.register_module()
@@ -17,10 +24,15 @@ class ProposalMetric(CocoMetric):
     ``CocoMetric(metric='proposal')`` prints its columns under fixed names,
     'AR@100' for the smallest number whatever that is, and sizes as of 1000.
 
+    It also says whether the proposals know how sure they are: whether scores
+    are probabilities of an object at IoU >= 0.5, and whether ``bbox_stds``,
+    where predictions carry them, are the standard deviations of the errors.
+
     Args:
         ann_file (str): Path of the COCO annotation file.
-        proposal_nums (Sequence[int]): The n of AR@n. Recall by object size is
-            given at the largest. Defaults to (10, 30, 100).
+        proposal_nums (Sequence[int]): The n of AR@n. Recall by object size
+            and calibration are given at the largest. Defaults to
+            (10, 30, 100).
         metric (str): Accepted and unused, since a config that inherits one of
             mmdet's has it.
         format_only (bool): Must be False: recall needs the ground truth.
@@ -68,8 +80,40 @@ class ProposalMetric(CocoMetric):
             prefix=prefix,
         )
 
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collect predictions, and the errors of those on an object.
+
+        Errors, of a few proposals an image, are found before ranks gather
+        their results, which stay small.
+
+        Args:
+            data_batch (dict): A batch of data from the dataloader.
+            data_samples (Sequence[dict]): A batch of data samples that
+                contain predictions.
+        """
+        super().process(data_batch, data_samples)
+        own = self.results[len(self.results) - len(data_samples) :]
+        for data_sample, (_, prediction) in zip(data_samples, own):
+            stds = data_sample['pred_instances'].get('bbox_stds')
+            prediction['errors'] = proposal_errors(
+                prediction['bboxes'],
+                prediction['scores'],
+                None if stds is None else stds.cpu().numpy(),
+                *self._ground_truth(prediction['img_id']),
+                max_num=self.proposal_nums[-1],
+            )
+
+    def _ground_truth(self, img_id: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Boxes (k, 4) of an image and whether to ignore them (k, )."""
+        annotations = self._coco_api.imgToAnns.get(img_id, [])
+        boxes = np.array([ann['bbox'] for ann in annotations], dtype=float)
+        boxes = boxes.reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        ignored = [bool(ann.get('iscrowd', 0)) for ann in annotations]
+        return boxes, np.array(ignored, dtype=bool)
+
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
-        """Compute the recalls of all images.
+        """Compute the recalls of all images, and the calibration.
 
         Args:
             results (list[tuple]): A ground truth and a prediction per image,
@@ -78,16 +122,13 @@ class ProposalMetric(CocoMetric):
         Returns:
             dict[str, float]: ``AR@n`` for each n, and ``AR_s@n``, ``AR_m@n``,
             ``AR_l@n`` for the largest, each in [0, 1]; -1 where there is no
-            object to recall.
+            object to recall. Then the figures of
+            :func:`objectness_calibration` and, of predictions with
+            ``bbox_stds``, :func:`std_calibration`; those without a value,
+            such as where no proposal is on an object, are left out.
         """
         predictions = [prediction for _, prediction in results]
-        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
-        coco_eval.params.iouType = 'bbox'
-        coco_eval.params.useCats = 0
-        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
-        coco_eval.params.maxDets = self.proposal_nums
-        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
-        coco_eval.evaluate()
+        coco_eval = self.match(predictions)
         coco_eval.accumulate()
 
         # (IoU thresholds, 1 category, areas, proposal numbers)
@@ -101,11 +142,38 @@ class ProposalMetric(CocoMetric):
             metrics[f'AR_{area[0]}@{self.proposal_nums[-1]}'] = _mean_of_valid(
                 recall[:, areas.index(area), -1]
             )
+        errors = concatenate([pred['errors'] for pred in predictions])
+        # Scores of some other head, which need be no probabilities.
+        if ((errors.scores >= 0) & (errors.scores <= 1)).all():
+            metrics.update(objectness_calibration(errors.scores, errors.hits))
+        metrics.update(
+            std_calibration(errors.errors, errors.stds, errors.sizes)
+        )
         text = ', '.join(
             f'{name} {value:.3f}' for name, value in metrics.items()
         )
         MMLogger.get_current_instance().info(f'Proposals: {text}')
         return metrics
+
+    def match(self, predictions: List[dict]) -> COCOeval:
+        """Match proposals with objects, whatever their category.
+
+        Args:
+            predictions (list[dict]): Of each image ``img_id``, ``bboxes``
+                (n, 4) in pixels of the original image and ``scores`` (n, ).
+
+        Returns:
+            COCOeval: Evaluated, with the matches of each image, but not yet
+            accumulated.
+        """
+        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
+        coco_eval.params.iouType = 'bbox'
+        coco_eval.params.useCats = 0
+        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
+        coco_eval.params.maxDets = self.proposal_nums
+        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
+        coco_eval.evaluate()
+        return coco_eval
 
     def _detections(self, predictions: List[dict]) -> COCO:
         """Pack proposals, all of one category, into pycocotools' form."""

@@ -7,6 +7,11 @@ from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from torch import Tensor
 
+_ADVICE = (
+    'lower optim_wrapper.optimizer.lr, clip the gradients by '
+    'optim_wrapper.clip_grad=dict(max_norm=10)'
+)
+
 
 def check_boxes(
     batch_gt_instances: InstanceList, batch_img_metas: List[dict]
@@ -51,7 +56,41 @@ def check_losses(losses: Dict[str, Tensor], advice: str) -> None:
         return
     values = dict(zip(losses, values.tolist()))
     raise FloatingPointError(
-        f'the training has diverged, for the losses are {values}: lower '
-        'optim_wrapper.optimizer.lr, clip the gradients by '
-        f'optim_wrapper.clip_grad=dict(max_norm=10), or {advice}'
+        f'the training has diverged, for the losses are {values}: '
+        f'{_ADVICE}, or {advice}'
+    )
+
+
+def are_finite(values: Tensor) -> Tensor:
+    """Whether all values of an image are finite, (N, ) of (N, ...)."""
+    return torch.isfinite(values).flatten(1).all(dim=1)
+
+
+def rows_unless_broken(
+    wanted: Tensor, broken: Tensor, img_meta: dict
+) -> Tensor:
+    """Numbers of the rows that are wanted; refuses an image that is broken.
+
+    It waits for the device once, as without the refusal.
+
+    Args:
+        wanted (Tensor): Whether a row is, (n, ).
+        broken (Tensor): Whether the image is, (n, ) times the same.
+        img_meta (dict): Meta information of the image.
+
+    Returns:
+        Tensor: (k, ), ascending.
+
+    Raises:
+        FloatingPointError: If it is broken; it names the image.
+    """
+    # More rows than there can be: the number of those found then tells.
+    found = torch.cat([wanted, broken, broken[:1]]).nonzero()[:, 0]
+    if len(found) <= len(wanted):
+        return found
+    raise FloatingPointError(
+        f'the proposals of image {img_meta.get("img_id")} '
+        f'({img_meta.get("img_path")}) are not finite: the weights have '
+        'diverged, or half precision has overflowed. Take a checkpoint from '
+        f'before, or float32; to train, {_ADVICE}'
     )

@@ -66,6 +66,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             use the forward one, the only one finite for a Dirac. Defaults to
             'reverse'.
         loss_kl (dict): Config of the loss. Defaults to ``KLDivLoss``.
+        std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
+            nothing else, which makes them true to the errors. Defaults to 1.
         **kwargs: Further arguments of :class:`RPNHead`.
 
     Raises:
@@ -84,11 +86,13 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         min_std: float = 0.03,
         neg_divergence: str = 'reverse',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
+        std_scale: float = 1.0,
         **kwargs,
     ) -> None:
         _check('num_classes', num_classes, num_classes == 1, '1')
         _check('num_stds', num_stds, num_stds in (1, 4), '1 or 4')
-        _check('neg_std', neg_std, neg_std > 0, '> 0')
+        in_range = 0 < neg_std < math.inf
+        _check('neg_std', neg_std, in_range, 'finite and > 0')
         in_range = 0 <= pos_std < neg_std
         _check('pos_std', pos_std, in_range, f'in [0, neg_std={neg_std})')
         in_range = 0 < min_std < neg_std
@@ -96,6 +100,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         names = ('forward', 'reverse')
         known = neg_divergence in names
         _check('neg_divergence', neg_divergence, known, f'one of {names}')
+        in_range = 0 < std_scale < math.inf
+        _check('std_scale', std_scale, in_range, '> 0 and finite')
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
@@ -110,6 +116,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
         self.min_std = min_std
+        self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
 
     def _init_layers(self) -> None:
@@ -139,7 +146,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             # In autocast's half precision the scores would tie by hundreds.
             with torch.autocast(x.device.type, enabled=False):
                 logits = self.rpn_cls(x.to(dtype))
-        dtype = torch.promote_types(dtype, torch.float32)
+        # By hand, as torch.compile cannot trace torch.promote_types.
+        if dtype != torch.float64:
+            dtype = torch.float32
         return logits.to(dtype), bbox_pred
 
     def log_variances(self, logits: Tensor) -> Tensor:
@@ -247,6 +256,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         """Add ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
         stds = (0.5 * self.log_variances(logits)).exp()
         stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
+        stds = stds * self.std_scale
         if scale is not None:
             stds = stds / stds.new_tensor(scale).repeat(2)
         results.bbox_stds = stds

@@ -30,7 +30,7 @@ from mmdet_klrpn.models.task_modules import (
     take_rows,
 )
 
-from .finite import check_boxes
+from .finite import are_finite, check_boxes, rows_unless_broken
 from .sparse_nms import suppress
 
 
@@ -235,6 +235,10 @@ class SparseAnchorMixin:
         Returns:
             list[InstanceData]: Of each image, ``bboxes`` (n, 4) in pixels,
             ``scores`` (n, ), descending, and ``labels`` (n, ), all 0.
+
+        Raises:
+            FloatingPointError: If a prediction that would enter NMS is not
+                finite.
         """
         cfg = self.test_cfg if cfg is None else cfg
         grid = self._grid(cls_scores)
@@ -247,6 +251,7 @@ class SparseAnchorMixin:
         level_ids = torch.cat(
             [torch.full_like(x[0], i) for i, (*_, x) in enumerate(levels)]
         )
+        broken = ~(are_finite(scores) & are_finite(deltas))
         return [
             self._propose(
                 grid.boxes(Place(*(part[i] for part in place)), scores.dtype),
@@ -254,6 +259,7 @@ class SparseAnchorMixin:
                 deltas[i].to(scores.dtype),
                 scores[i],
                 level_ids,
+                broken[i],
                 img_meta,
                 cfg,
                 rescale,
@@ -267,17 +273,22 @@ class SparseAnchorMixin:
         deltas: Tensor,
         cls_scores: Tensor,
         level_ids: Tensor,
+        broken: Tensor,
         img_meta: dict,
         cfg: ConfigDict,
         rescale: bool,
     ) -> InstanceData:
-        """Proposals of an image from M anchors and predictions of them."""
+        """Proposals of an image from M anchors and predictions of them.
+
+        ``broken`` is whether one of them is not finite, on the device still.
+        """
         results = InstanceData(
             bboxes=self.bbox_coder.decode(
                 priors, deltas, max_shape=img_meta['img_shape']
             ),
             scores=self._scores(cls_scores),
             level_ids=level_ids,
+            broken=broken.expand(len(priors)),
             rows=torch.arange(len(priors), device=priors.device),
         )
         results = self._bbox_post_process(
@@ -327,19 +338,22 @@ class SparseAnchorMixin:
         img_meta: Optional[dict] = None,
     ) -> InstanceData:
         """What RPNHead does, but faster where NMS is plain."""
+        broken = results.pop('broken')
         plain = set(cfg.nms or ()) == {'type', 'iou_threshold'}
         if not plain or cfg.nms['type'] != 'nms' or cfg.max_per_img <= 0:
+            rows_unless_broken(broken, broken, img_meta)
             return super()._bbox_post_process(
                 results, cfg, rescale, with_nms, img_meta
             )
         if rescale:
             factor = [1 / scale for scale in img_meta['scale_factor']]
             results.bboxes = scale_boxes(results.bboxes, factor)
+        large = torch.ones_like(broken)
         if cfg.get('min_bbox_size', -1) >= 0:
             width, height = get_box_wh(results.bboxes)
             large = torch.min(width, height) > cfg.min_bbox_size
-            # Once by number, where a mask would stop a GPU for each field.
-            results = results[large.nonzero()[:, 0]]
+        # Once by number, where a mask would stop a GPU for each field.
+        results = results[rows_unless_broken(large, broken, img_meta)]
         keep = suppress(
             get_box_tensor(results.bboxes),
             results.scores,

@@ -21,9 +21,7 @@ class RFCNRoIHead(StandardRoIHead):
     prediction are the parent's, which from here on is handed the maps where
     it would have the features.
 
-    Args:
-        *args: See :class:`StandardRoIHead`.
-        **kwargs: Likewise; a mask head has no seat here.
+    It takes the arguments of :class:`StandardRoIHead`, but no mask head.
 
     Raises:
         ValueError: If there is a mask head.

@@ -3,6 +3,7 @@
 import copy
 import io
 import logging
+import math
 
 import pytest
 import torch
@@ -403,6 +404,24 @@ def test_rescaled_boxes_take_their_stds_along():
     )
 
 
+def test_std_scale_scales_the_stds_and_nothing_else():
+    plain, scaled = build_head(), build_head(std_scale=1.23)
+    scaled.load_state_dict(plain.state_dict())
+    outs = plain(features())
+    given, ours = (
+        head.predict_by_feat(*outs, batch_img_metas=metas(), rescale=True)[0]
+        for head in (plain, scaled)
+    )
+    assert len(given) > 0
+    torch.testing.assert_close(ours.bbox_stds, 1.23 * given.bbox_stds)
+    for field in ('bboxes', 'scores'):
+        assert torch.equal(ours[field], given[field]), field
+    losses = [
+        head.loss_by_feat(*outs, [TWO], metas()) for head in (plain, scaled)
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_no_proposal_survives():
     head = build_head()
     cfg = copy.deepcopy(TEST_CFG)
@@ -463,10 +482,17 @@ def test_a_config_that_only_changes_the_type_builds():
     ('options', 'message'),
     [
         (dict(num_stds=2), 'num_stds must be 1 or 4, but got 2'),
-        (dict(neg_std=0), 'neg_std must be > 0, but got 0'),
+        (dict(neg_std=0), 'neg_std must be finite and > 0, but got 0'),
+        (dict(neg_std=-0.5), 'neg_std must be finite .* but got -0.5'),
+        (dict(neg_std=float('inf')), 'neg_std must be finite .* but got inf'),
+        (dict(neg_std=float('nan')), 'neg_std must be finite .* but got nan'),
+        (dict(pos_std=0.7), r'pos_std must be in \[0, neg_std=0.5\)'),
+        (dict(min_std=0.5), r'min_std must be in \(0, neg_std=0.5\)'),
         (dict(pos_std=-1), r'pos_std must be in \[0, .*but got -1'),
         (dict(pos_std=0.5), r'pos_std must be in \[0, neg_std=0.5\)'),
         (dict(min_std=0), r'min_std must be in \(0, neg_std=0.5\)'),
+        (dict(std_scale=0), 'std_scale must be > 0 and finite, but got 0'),
+        (dict(std_scale=math.nan), 'std_scale must be .* but got nan'),
         (dict(neg_divergence='both'), "neg_divergence .* got 'both'"),
         (dict(reg_decoded_bbox=True), 'reg_decoded_bbox must be False'),
         (

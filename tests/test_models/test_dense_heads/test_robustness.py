@@ -10,6 +10,7 @@ from test_kl_rpn_head import (
     ONE,
     SHAPE,
     STRIDES,
+    TEST_CFG,
     TRAIN_CFG,
     TWO,
     assert_gradients_reach_all,
@@ -160,15 +161,51 @@ def test_a_diverged_network_stops_the_training_with_advice():
         losses_of(head, [TWO])
 
 
-def test_a_diverged_network_proposes_nothing():
-    head = build_head()
+@HEADS
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('layer', ['rpn_cls', 'rpn_reg', 'rpn_conv'])
+@pytest.mark.parametrize('nms', ['nms', 'soft_nms'])
+def test_proposals_that_are_not_finite_are_refused(cls, value, layer, nms):
+    """Of one image, by any kind of NMS: nothing is dropped quietly."""
+    cfg = copy.deepcopy(TEST_CFG)
+    cfg.nms.type = nms
+    head = build_head(cls)
+    outs = head(features(2))
     with torch.no_grad():
-        head.rpn_reg.bias.fill_(float('nan'))
-        head.rpn_cls.bias.fill_(float('nan'))
-    (proposals,) = head.predict_by_feat(
-        *head(features()), batch_img_metas=metas()
+        getattr(head, layer).weight.view(-1)[0] = value
+    broken = head(features(2))
+    mixed = [
+        [torch.cat([x[:1], y[1:]]) for x, y in zip(*maps)]
+        for maps in zip(outs, broken)
+    ]
+    img_metas = metas(2)
+    img_metas[1].update(img_id=42, img_path='trees/42.png')
+    message = r'proposals of image 42 \(trees/42\.png\) are not finite.*optim'
+    with pytest.raises(FloatingPointError, match=message):
+        head.predict_by_feat(*mixed, batch_img_metas=img_metas, cfg=cfg)
+
+
+@HEADS
+@pytest.mark.parametrize('min_bbox_size', [-1, 0, 5])
+def test_a_prediction_that_is_no_proposal_may_be_anything(cls, min_bbox_size):
+    """Offsets of an anchor whose score keeps it out of NMS."""
+    head = build_head(cls)
+    cfg = copy.deepcopy(TEST_CFG)
+    cfg.update(nms_pre=5, min_bbox_size=min_bbox_size)
+    scores, deltas = head(features())
+    for level in scores:
+        level.data[..., 0, 0] = -1e4
+    expected = head.predict_by_feat(
+        scores, deltas, batch_img_metas=metas(), cfg=cfg
     )
-    assert len(proposals) == 0
+    assert len(expected[0]) > 0
+    for level in deltas:
+        level.data[..., 0, 0] = float('nan')
+    (proposals,) = head.predict_by_feat(
+        scores, deltas, batch_img_metas=metas(), cfg=cfg
+    )
+    for field, values in proposals.items():
+        assert torch.equal(values, expected[0][field]), field
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""The first stage of a detector, run alone."""
+
+from typing import List, NamedTuple, Tuple
+
+import torch
+from mmdet.models.detectors import RPN
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdet_klrpn.models.dense_heads import KLRPNHead
+
+Extent = Tuple[float, float, float, float]
+
+
+class FirstStage(NamedTuple):
+    """What the region proposal head of a detector gives for one image.
+
+    Attributes:
+        head (nn.Module): The head.
+        proposals (InstanceData): ``bboxes`` (n, 4) in pixels of the original
+            image, by descending ``scores`` (n, ); with KL-RPN ``bbox_stds``.
+        log_vars (list[Tensor]): Log-variances of encoded offsets per level,
+            (1, A * S, H, W). Empty of another head.
+        scale (tuple[float, float]): Width and height of the network's input
+            over those of the original image.
+    """
+
+    head: nn.Module
+    proposals: InstanceData
+    log_vars: List[Tensor]
+    scale: Tuple[float, float]
+
+    def extents(self) -> List[Extent]:
+        """Where each level's map lies: left, right, bottom and top.
+
+        In pixels of the original image. Each cell surrounds the centre of its
+        anchors, so that a map begins before the image and ends behind it.
+        """
+        generator = self.head.prior_generator
+        extents = []
+        for log_var, stride in zip(self.log_vars, generator.strides):
+            (left, right), (top, bottom) = (
+                (first * step / scale, (first + cells) * step / scale)
+                for first, cells, step, scale in zip(
+                    [generator.center_offset - 0.5] * 2,
+                    log_var.shape[:-3:-1],
+                    stride,
+                    self.scale,
+                )
+            )
+            extents.append((left, right, bottom, top))
+        return extents
+
+
+def rpn_head(model: nn.Module) -> nn.Module:
+    """The region proposal head of a detector.
+
+    Args:
+        model (nn.Module): A detector of mmdet.
+
+    Returns:
+        nn.Module: ``rpn_head`` of a two-stage detector, ``bbox_head`` of the
+        detector :class:`RPN`.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    name = 'bbox_head' if isinstance(model, RPN) else 'rpn_head'
+    head = getattr(model, name, None)
+    if head is None:
+        raise ValueError(
+            f'a {type(model).__name__} proposes no regions: take a two-stage '
+            'detector with an rpn_head, or the detector RPN'
+        )
+    return head
+
+
+@torch.no_grad()
+def propose(model: nn.Module, batch: dict) -> List[FirstStage]:
+    """Run the first stage of a detector.
+
+    Args:
+        model (nn.Module): The detector, in evaluation mode.
+        batch (dict): ``inputs`` and ``data_samples`` of a data loader.
+
+    Returns:
+        list[FirstStage]: Of each image.
+
+    Raises:
+        ValueError: If the detector has no region proposal head.
+    """
+    head = rpn_head(model)
+    batch = model.data_preprocessor(batch)
+    samples = batch['data_samples']
+    features = model.extract_feat(batch['inputs'])
+    proposals = head.predict(features, samples, rescale=True)
+    log_vars: List[Tensor] = []
+    if isinstance(head, KLRPNHead):
+        logits, _ = head(features)
+        log_vars = [head.log_variances(level) for level in logits]
+    return [
+        FirstStage(
+            head,
+            proposals[i],
+            [level[i : i + 1] for level in log_vars],
+            tuple(sample.scale_factor[:2]),
+        )
+        for i, sample in enumerate(samples)
+    ]

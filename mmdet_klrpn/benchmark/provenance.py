@@ -1,0 +1,84 @@
+"""Where a measurement comes from: software, commit and hardware."""
+
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Dict, Optional
+
+import torch
+
+from ..version import __version__
+
+_PACKAGES = (
+    'torch',
+    'torchvision',
+    'mmcv',
+    'mmengine',
+    'mmdet',
+    'pycocotools',
+    'numpy',
+)
+
+
+def environment(device: torch.device) -> Dict[str, Optional[str]]:
+    """Versions, commit and hardware of this process."""
+    found = dict(python=platform.python_version(), mmdet_klrpn=__version__)
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # an unusual build of it
+            found[package] = None
+    found.update(
+        commit=git_commit(),
+        system=f'{platform.system()} {platform.machine()}',
+        device=device_name(device),
+        threads=str(torch.get_num_threads()),
+    )
+    return found
+
+
+def git_commit() -> Optional[str]:
+    """Commit of the package's checkout, '+' where files were changed."""
+    command = ['git', '-C', str(Path(__file__).parent)]
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            [*command, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', '--short=12', 'HEAD') + '+' * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # installed from a wheel
+
+
+def device_name(device: torch.device) -> str:
+    """Model of the GPU or CPU."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    try:
+        text = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        text = ''
+    found = re.search(r'model name\s*: (.+)', text)
+    return found[1] if found else platform.processor() or 'CPU'
+
+
+def trained_with(folder: Path) -> Dict[str, Optional[str]]:
+    """Number of processes and PyTorch of a training, from mmengine's log."""
+    logs = sorted(folder.glob('*/*.log'))
+    text = logs[-1].read_text() if logs else ''
+    patterns = dict(
+        processes=r'GPU number: (\d+)',
+        torch=r'PyTorch: (\S+)',
+        device=r'GPU 0[^:]*: (.+)',
+    )
+    found = {name: re.search(p, text) for name, p in patterns.items()}
+    return {name: match and match[1] for name, match in found.items()}

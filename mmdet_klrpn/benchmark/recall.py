@@ -1,0 +1,83 @@
+"""Recall of the proposals alone."""
+
+from typing import Dict, List, NamedTuple
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+from ..evaluation import ProposalMetric
+from .columns import AREAS, RECALL_NUMBERS
+
+
+class Recalls(NamedTuple):
+    """What proposals recall, image by image.
+
+    Attributes:
+        found (np.ndarray): (I, A, N, T) objects recalled in each image, of
+            each of ``AREAS``, by so many proposals as ``RECALL_NUMBERS``
+            says, at IoU 0.5 to 0.95.
+        objects (np.ndarray): (I, A) how many there are.
+    """
+
+    found: np.ndarray
+    objects: np.ndarray
+
+    def of(self, weights: np.ndarray) -> np.ndarray:
+        """Recall if each image counted so many times.
+
+        Args:
+            weights (np.ndarray): (R, I), rows of how often each image counts.
+
+        Returns:
+            np.ndarray: (R, A, N, T), NaN where there is no object.
+        """
+        found = np.tensordot(weights, self.found, axes=1)
+        objects = np.tensordot(weights, self.objects, axes=1)
+        with np.errstate(invalid='ignore'):
+            return found / objects[:, :, None, None]
+
+    def recall(self) -> np.ndarray:
+        """Recall over all images, (A, N, T)."""
+        return self.of(np.ones((1, len(self.objects))))[0]
+
+
+def evaluate_proposals(ann_file: str, predictions: List[dict]) -> Recalls:
+    """Match proposals with objects as :class:`ProposalMetric` does.
+
+    Args:
+        ann_file (str): Path of the COCO annotation file.
+        predictions (list[dict]): Of each image ``img_id``, ``bboxes`` (n, 4)
+            in pixels of the original image and ``scores`` (n, ), descending.
+    """
+    metric = ProposalMetric(ann_file, proposal_nums=RECALL_NUMBERS)
+    return _count(metric.match(predictions))
+
+
+def _count(coco_eval: COCOeval) -> Recalls:
+    """Count matches by image."""
+    params = coco_eval.params
+    images, areas = len(params.imgIds), len(params.areaRng)
+    shape = images, areas, len(RECALL_NUMBERS), len(params.iouThrs)
+    found = np.zeros(shape, dtype=np.int32)
+    objects = np.zeros(shape[:2], dtype=np.int32)
+    for position, match in enumerate(coco_eval.evalImgs):
+        if match is None:
+            continue
+        area, image = divmod(position, images)
+        objects[image, area] = np.sum(match['gtIgnore'] == 0)
+        hits = (match['dtMatches'] != 0) & ~match['dtIgnore'].astype(bool)
+        for i, number in enumerate(RECALL_NUMBERS):
+            found[image, area, i] = hits[:, :number].sum(axis=1)
+    return Recalls(found, objects)
+
+
+def recall_table(recalls: Recalls) -> Dict[str, Dict[str, List[float]]]:
+    """Recall by area, then number of proposals, at each IoU threshold."""
+    recall = recalls.recall()
+    return {
+        area: {
+            str(number): recall[i, j].tolist()
+            for j, number in enumerate(RECALL_NUMBERS)
+        }
+        for i, area in enumerate(AREAS)
+    }

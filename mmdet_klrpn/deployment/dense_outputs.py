@@ -1,0 +1,142 @@
+"""The head, alone or behind its backbone, as a function of tensors alone."""
+
+from typing import List, Tuple
+
+from torch import Tensor, nn
+
+from mmdet_klrpn.models import KLRPNHead
+
+
+class HeadOutputs(nn.Module):
+    """Log-variances and offsets of every level, from its features.
+
+    Args:
+        head (KLRPNHead): The head, whose parameters are shared.
+    """
+
+    def __init__(self, head: KLRPNHead) -> None:
+        super().__init__()
+        self.head = head
+
+    @property
+    def input_names(self) -> List[str]:
+        """``features_<level>``."""
+        return [f'features_{level}' for level in range(self._levels)]
+
+    @property
+    def output_names(self) -> List[str]:
+        """``log_variances_<level>``, then ``offsets_<level>``."""
+        return [
+            f'{name}_{level}'
+            for name in ('log_variances', 'offsets')
+            for level in range(self._levels)
+        ]
+
+    def example_sizes(self, scale: int = 1) -> List[Tuple[int, int, int, int]]:
+        """Sizes to trace or to check with, larger for a larger scale.
+
+        A tracer takes sizes that are equal for one and the same, and those of
+        0 and 1 for constants. So each is unlike every other and unlike the
+        numbers of channels.
+        """
+        head = self.head
+        channels = {head.in_channels, head.feat_channels}
+        channels |= {head.rpn_cls.out_channels, head.rpn_reg.out_channels}
+        needed = 1 + 2 * self._levels
+        start = 2 + scale
+        sizes = range(start, start + needed + len(channels))
+        batch, *sides = [n for n in sizes if n not in channels][:needed]
+        return [
+            (batch, head.in_channels, height, width)
+            for height, width in zip(sides[::2], sides[1::2])
+        ]
+
+    def forward(self, *features: Tensor) -> Tuple[Tensor, ...]:
+        """Predict the Gaussians of all levels.
+
+        Args:
+            *features (Tensor): Per level, (N, C, H, W).
+
+        Returns:
+            tuple[Tensor]: Per level the log-variances of encoded offsets,
+            (N, A * S, H, W), then per level their means, (N, A * 4, H, W).
+        """
+        logits, offsets = self.head(features)
+        return (*map(self.head.log_variances, logits), *offsets)
+
+    @property
+    def _levels(self) -> int:
+        return self.head.prior_generator.num_levels
+
+
+class ImageOutputs(nn.Module):
+    """The same from images: backbone, neck and head.
+
+    Args:
+        detector (nn.Module): A detector of mmdet, with ``extract_feat``.
+        head (KLRPNHead): Its head.
+    """
+
+    input_names = ['images']
+
+    def __init__(self, detector: nn.Module, head: KLRPNHead) -> None:
+        super().__init__()
+        self.detector = detector
+        self.outputs = HeadOutputs(head)
+
+    @property
+    def output_names(self) -> List[str]:
+        """Those of :class:`HeadOutputs`."""
+        return self.outputs.output_names
+
+    def example_sizes(self, scale: int = 1) -> List[Tuple[int, int, int, int]]:
+        """A batch of images, of which the coarsest map has no side of 1."""
+        coarsest = max(
+            max(stride) for stride in self.outputs.head.prior_generator.strides
+        )
+        batch = 1 + scale
+        # Odd but for the first, as images need not fill the coarsest cells.
+        height = (1 + scale) * coarsest + scale - 1
+        return [(batch, 3, height, height + coarsest)]
+
+    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+        """Predict the Gaussians of all levels.
+
+        Args:
+            images (Tensor): (N, 3, H, W), as the detector's data preprocessor
+                gives them: normalised, and padded to its divisor.
+
+        Returns:
+            tuple[Tensor]: As of :class:`HeadOutputs`.
+        """
+        return self.outputs(*self.detector.extract_feat(images))
+
+
+def find_kl_rpn(model: nn.Module) -> Tuple[nn.Module, KLRPNHead]:
+    """The detector within a model that owns the KLRPNHead, and the head.
+
+    Args:
+        model (nn.Module): A detector, or a tracker that contains one.
+
+    Raises:
+        ValueError: If there is none, or more than one, as in a teacher and
+            its student.
+    """
+    found = {}
+    for place, module in model.named_modules():
+        # An RPN detector calls it bbox_head.
+        for name in ('rpn_head', 'bbox_head'):
+            head = getattr(module, name, None)
+            if isinstance(head, KLRPNHead):
+                found[f'{place}.{name}'.lstrip('.')] = (module, head)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise ValueError(
+            f'the model has several KLRPNHeads, {", ".join(found)}: give the '
+            'config and checkpoint of the one detector to export'
+        )
+    raise ValueError(
+        'the model has no KLRPNHead: tools/misc/to_kl_rpn.py writes the '
+        'config that gives one to a detector with an RPNHead'
+    )

@@ -1,0 +1,35 @@
+"""What turns exported outputs into boxes and scores, as plain numbers."""
+
+from torch import nn
+
+from mmdet_klrpn.models import KLRPNHead
+
+
+def describe(detector: nn.Module, head: KLRPNHead) -> dict:
+    """All that a decoder without PyTorch needs, for the file's metadata.
+
+    Args:
+        detector (nn.Module): The detector that owns the head.
+        head (KLRPNHead): The head.
+
+    Returns:
+        dict: ``num_stds`` and ``neg_std`` of the head; ``strides`` as
+        [x, y] and ``base_anchors``, (A, 4), in input pixels, of each level;
+        ``offset_means`` and ``offset_stds`` of the bbox coder; and ``mean``,
+        ``std``, ``bgr_to_rgb`` and ``pad_size_divisor`` of the data
+        preprocessor.
+    """
+    generator, coder = head.prior_generator, head.bbox_coder
+    preprocessor = detector.data_preprocessor
+    return dict(
+        num_stds=head.num_stds,
+        neg_std=head.neg_std,
+        strides=[list(stride) for stride in generator.strides],
+        base_anchors=[level.tolist() for level in generator.base_anchors],
+        offset_means=list(coder.means),
+        offset_stds=list(coder.stds),
+        mean=preprocessor.mean.flatten().tolist(),
+        std=preprocessor.std.flatten().tolist(),
+        bgr_to_rgb=preprocessor._channel_conversion,
+        pad_size_divisor=preprocessor.pad_size_divisor,
+    )

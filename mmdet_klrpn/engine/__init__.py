@@ -1,0 +1,6 @@
+"""What acts on a running training."""
+
+from .hooks import ProposalVisualizationHook, ResumeSeedHook
+from .runner import CheckpointRunner
+
+__all__ = ['CheckpointRunner', 'ProposalVisualizationHook', 'ResumeSeedHook']

@@ -1,0 +1,103 @@
+"""Pictures of the first stage while a detector trains."""
+
+from pathlib import Path
+from typing import Optional, Sequence
+
+import mmcv
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.dist import master_only
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmdet_klrpn.apis import propose
+from mmdet_klrpn.visualization import draw_overview, render
+
+
+@HOOKS.register_module()
+class ProposalVisualizationHook(Hook):
+    """Draw the proposals of the first validation images, and their stds.
+
+    Each picture goes to every backend of the runner's visualizer, under the
+    name ``proposals_<name of the image>`` and at the runner's iteration, so
+    that the same images can be followed through a training. It costs a
+    second pass of these images through the backbone and the RPN, and the
+    drawing, on the first rank alone.
+
+    Args:
+        interval (int): Draw at every so many validations, the first of them
+            included. 0 or less: never. Defaults to 1.
+        num_images (int): How many images to draw, from the first on. Defaults
+            to 4.
+        top (int): How many proposals to draw. Defaults to 30.
+        backend_args (dict, optional): Of mmengine's file backend, to read the
+            images by. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        interval: int = 1,
+        num_images: int = 4,
+        top: int = 30,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        self.interval = interval
+        self.num_images = num_images
+        self.top = top
+        self.backend_args = backend_args
+        self._validations = 0
+        self._left = 0
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Decide whether images of this validation are drawn.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        # Not by epochs: validations may be at any, or at iterations.
+        due = self.interval > 0 and self._validations % self.interval == 0
+        self._left = self.num_images if due else 0
+        self._validations += 1
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict,
+        outputs: Sequence[DetDataSample],
+    ) -> None:
+        """Draw the images of a batch, while some are left to draw.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Index of the batch.
+            data_batch (dict): What the data loader gave.
+            outputs (Sequence[DetDataSample]): What the detector gave.
+        """
+        if self._left > 0:
+            self._draw(runner, data_batch)
+
+    @master_only
+    def _draw(self, runner: Runner, data_batch: dict) -> None:
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        batch = {key: data_batch[key][: self._left] for key in data_batch}
+        stages = propose(model, batch)
+        self._left -= len(stages)
+        for sample, stage in zip(batch['data_samples'], stages):
+            content = get(sample.img_path, backend_args=self.backend_args)
+            image = mmcv.imfrombytes(content, channel_order='rgb')
+            truth = None
+            if 'bboxes' in sample.get('gt_instances', ()):
+                truth = get_box_tensor(sample.gt_instances.bboxes).cpu()
+            name = type(stage.head).__name__
+            figure = draw_overview(image, [(name, stage)], self.top, truth)
+            runner.visualizer.add_image(
+                f'proposals_{Path(sample.img_path).stem}',
+                render(figure),
+                step=runner.iter,
+            )

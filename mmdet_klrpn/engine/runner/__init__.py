@@ -1,0 +1,5 @@
+"""Runners, and what they know of checkpoints."""
+
+from .checkpoint_runner import CheckpointRunner
+
+__all__ = ['CheckpointRunner']

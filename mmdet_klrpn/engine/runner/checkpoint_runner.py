@@ -1,0 +1,138 @@
+"""A runner that says what is wrong with the checkpoint it was given."""
+
+from pathlib import Path
+from typing import Dict, List
+
+from mmdet.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import nn
+
+from .checkpoint_file import newest_sound, what_is_wrong
+
+# What mmengine reads of a checkpoint to resume a training.
+_OF_A_TRAINING = ('meta', 'epoch', 'iter', 'message_hub')
+
+
+@RUNNERS.register_module()
+class CheckpointRunner(Runner):
+    """Runner that names a checkpoint that is broken or another model's.
+
+    Files that load and fit are treated as by mmengine's Runner, and so are
+    URLs. The tools of this package use it; in any other command of mmdet,
+    ``runner_type = 'CheckpointRunner'`` in a config does.
+    """
+
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        """Load weights, as in mmengine.
+
+        Args:
+            filename (str): Path or URL.
+            *args: Further arguments of :meth:`Runner.load_checkpoint`.
+            **kwargs: Likewise.
+
+        Returns:
+            dict: The checkpoint.
+
+        Raises:
+            RuntimeError: If the file is no checkpoint, or none of its weights
+                is this model's, or, to resume from, not all are.
+        """
+        before = _versions(self.model)
+        try:
+            checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        except Exception as error:
+            reason = what_is_wrong(filename)
+            if reason is None:
+                raise
+            raise RuntimeError(
+                f'{self._described(filename)} {reason}: '
+                f'{self._remedy(filename)}'
+            ) from error
+        after = _versions(self.model)
+        kept = [name for name in before if after[name] == before[name]]
+        if kept:
+            self._report(filename, checkpoint, kept, len(before))
+        return checkpoint
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Resume a training, as in mmengine.
+
+        Args:
+            filename (str): Path or URL.
+            *args: Further arguments of :meth:`Runner.resume`.
+            **kwargs: Likewise.
+
+        Raises:
+            RuntimeError: As :meth:`load_checkpoint`, or if the checkpoint
+                holds weights alone.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except KeyError as error:
+            if error.args[0] not in _OF_A_TRAINING:
+                raise
+            raise RuntimeError(
+                f'{filename} has no {error}, for it holds weights but no '
+                'training to go on with: start from it by '
+                f'--cfg-options load_from={filename}, without --resume'
+            ) from error
+
+    def _described(self, filename: str) -> str:
+        """The file, and who named it where the user did not."""
+        if self._resume and self._load_from is None:
+            source = Path(self.work_dir) / 'last_checkpoint'
+            return f'{filename or "nothing"}, which {source} names,'
+        return filename
+
+    def _remedy(self, filename: str) -> str:
+        if not self._resume:
+            return 'give the path of a whole checkpoint, or fetch it again'
+        folder = Path(filename).parent
+        if self._load_from is None:
+            folder = Path(self.work_dir)  # it may have been moved
+        older = newest_sound(folder, filename)
+        if older is None:
+            return f'{folder} has no other: train anew, without --resume'
+        return f'go on from the newest that is whole, by --resume {older}'
+
+    def _report(
+        self, filename: str, checkpoint: dict, kept: List[str], total: int
+    ) -> None:
+        """Raise or warn about the ``kept`` of all parameters, not loaded."""
+        model = type(self.model).__name__
+        if len(kept) == total:
+            found = list(checkpoint.get('state_dict', checkpoint))
+            raise RuntimeError(
+                f'{filename} holds another model: of its {len(found)} entries '
+                f'({_some(found)}) none fits the {total} parameters of this '
+                f'{model} ({_some(kept)}). Give the config it was trained '
+                'with; weights of a backbone alone go into '
+                'model.backbone.init_cfg=dict(type="Pretrained", '
+                'checkpoint=...)'
+            )
+        text = (
+            f'{filename} fits this {model} in part: {len(kept)} of its {total}'
+            f' parameters are not in it, or of another shape ({_some(kept)})'
+        )
+        if self._resume:
+            raise RuntimeError(
+                f'{text}: resume with the config of that training, or start '
+                f'from its weights by load_from, without --resume'
+            )
+        self.logger.warning(
+            f'{text}. They keep their initial values, as fine-tuning for '
+            'other classes wants it; to test, give the config it was trained '
+            'with'
+        )
+
+
+def _versions(model: nn.Module) -> Dict[str, int]:
+    """How often each parameter was written, which tells what was loaded.
+
+    Names would not: some modules rename or reshape what they load.
+    """
+    return {name: x._version for name, x in model.named_parameters()}
+
+
+def _some(names: List[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')

@@ -1,0 +1,124 @@
+"""Errors of the proposals of a detector, over a data set."""
+
+import sys
+from typing import Iterator, List, Tuple, Union
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmdet.structures.bbox import get_box_tensor
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.device import get_device
+from mmengine.structures import InstanceData
+from mmengine.utils import track_iter_progress
+
+from mmdet_klrpn.apis import load_detector, propose, rpn_head
+
+from .functional import ProposalErrors, concatenate, proposal_errors
+
+Item = Tuple[BaseDataset, int]
+
+
+class FirstStageErrors:
+    """Proposals of a detector's first stage, compared with the objects.
+
+    Args:
+        config (str): File of the config.
+        checkpoint (str): File of the trained weights.
+
+    Attributes:
+        config (Config): The config.
+        model (nn.Module): A two-stage detector, or an RPN detector.
+
+    Raises:
+        ValueError: If the detector has no region proposal head, or the
+            checkpoint does not fit.
+    """
+
+    def __init__(self, config: str, checkpoint: str) -> None:
+        self.config = Config.fromfile(config)
+        self.model = load_detector(config, str(checkpoint), get_device())
+        rpn_head(self.model)  # or an error, before the data is read
+
+    def errors(
+        self, split: str, num_proposals: int, max_images: int
+    ) -> ProposalErrors:
+        """Hits and errors over a data set, seen without augmentation.
+
+        Args:
+            split (str): 'train' or 'test', the dataloader whose images to
+                take. Both go through the test pipeline.
+            num_proposals (int): How many proposals of an image to take, the
+                best by score.
+            max_images (int): How many images to take, evenly spread.
+
+        Returns:
+            ProposalErrors: Of all images in one.
+
+        Raises:
+            ValueError: If the data set has no image, or none is to be taken.
+        """
+        for name, value in (
+            ('num_proposals', num_proposals),
+            ('max_images', max_images),
+        ):
+            if value < 1:
+                raise ValueError(f'{name} must be >= 1, but got {value}')
+        items = self.items(split)
+        if not items:
+            raise ValueError(f'{split}_dataloader.dataset has no image')
+        count = min(max_images, len(items))
+        chosen = np.linspace(0, len(items) - 1, count).round().astype(int)
+        images = []
+        for i in track_iter_progress(chosen.tolist(), file=sys.stderr):
+            dataset, index = items[i]
+            (stage,) = propose(self.model, pseudo_collate([dataset[index]]))
+            info = dataset.get_data_info(index)
+            images.append(_errors(stage.proposals.cpu(), info, num_proposals))
+        return concatenate(images)
+
+    def items(self, split: str) -> List[Item]:
+        """Every image of a dataloader's data sets, once, as in a test.
+
+        Args:
+            split (str): 'train' or 'test'.
+
+        Returns:
+            list[tuple[BaseDataset, int]]: Data set and index of each image.
+        """
+        config = self.config.copy()
+        pipeline = get_test_pipeline_cfg(config)
+        items = []
+        for leaf in _leaves(config[f'{split}_dataloader'].dataset):
+            dataset = DATASETS.build(ConfigDict(leaf, pipeline=pipeline))
+            items += [(dataset, index) for index in range(len(dataset))]
+        return items
+
+
+def _leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:
+    """Data sets inside of wrappers that repeat, join or mix them."""
+    inner: Union[list, tuple] = dataset.get('datasets', ())
+    if 'dataset' in dataset:
+        inner = [dataset['dataset']]
+    if not inner:
+        yield dataset
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _errors(
+    proposals: InstanceData, info: dict, num_proposals: int
+) -> ProposalErrors:
+    """Hits and errors of an image, ``info`` of which has the objects."""
+    objects = [instance['bbox'] for instance in info['instances']]
+    ignored = [instance['ignore_flag'] for instance in info['instances']]
+    stds = proposals.get('bbox_stds')
+    return proposal_errors(
+        get_box_tensor(proposals.bboxes).numpy(),
+        proposals.scores.numpy(),
+        None if stds is None else stds.numpy(),
+        np.array(objects, dtype=float).reshape(-1, 4),
+        np.array(ignored, dtype=bool),
+        max_num=num_proposals,
+    )

@@ -1,0 +1,31 @@
+"""Functions on arrays, behind the metrics."""
+
+from .calibration import (
+    COVERAGES,
+    LEVELS,
+    coverage,
+    fit_std_scale,
+    objectness_calibration,
+    reliability_diagram,
+    std_calibration,
+)
+from .matching import (
+    ProposalErrors,
+    concatenate,
+    match_proposals,
+    proposal_errors,
+)
+
+__all__ = [
+    'COVERAGES',
+    'LEVELS',
+    'ProposalErrors',
+    'concatenate',
+    'coverage',
+    'fit_std_scale',
+    'match_proposals',
+    'objectness_calibration',
+    'proposal_errors',
+    'reliability_diagram',
+    'std_calibration',
+]

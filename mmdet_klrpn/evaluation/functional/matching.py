@@ -1,0 +1,111 @@
+"""What proposals found, and by how much their edges miss it."""
+
+from typing import NamedTuple, Optional, Sequence
+
+import numpy as np
+from mmdet.evaluation import bbox_overlaps
+
+NO_OBJECT = -1
+IGNORED = -2
+
+
+class ProposalErrors(NamedTuple):
+    """Proposals of one image or more, as the figures of calibration need them.
+
+    Attributes:
+        scores (np.ndarray): (n, ), objectness of each proposal.
+        hits (np.ndarray): (n, ), bool, whether it is on an object.
+        errors (np.ndarray): (m, 4), object minus proposal, in pixels, of
+            x1, y1, x2, y2 of those on an object; (0, 4) if none has stds.
+        stds (np.ndarray): (m, 4), the predicted std of each, in pixels.
+        sizes (np.ndarray): (m, 4), the object's width, height, width, height.
+    """
+
+    scores: np.ndarray
+    hits: np.ndarray
+    errors: np.ndarray
+    stds: np.ndarray
+    sizes: np.ndarray
+
+
+def match_proposals(
+    bboxes: np.ndarray,
+    gt_bboxes: np.ndarray,
+    gt_ignored: np.ndarray,
+    iou_thr: float = 0.5,
+) -> np.ndarray:
+    """The object that each proposal is on, the one of the highest IoU.
+
+    An object may have several proposals, for each of them claims to know its
+    own error. The best by IoU alone would be chosen by the very error that
+    its std predicts, and any std would look too large.
+
+    Args:
+        bboxes (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
+        gt_bboxes (np.ndarray): (k, 4) likewise.
+        gt_ignored (np.ndarray): (k, ), bool: crowds and the like. As in COCO,
+            they overlap with their share of the proposal's area.
+        iou_thr (float): The least IoU. Defaults to 0.5.
+
+    Returns:
+        np.ndarray: (n, ), number of the object, ``NO_OBJECT`` (-1), or
+        ``IGNORED`` (-2) of a proposal on an ignored region alone.
+    """
+    gt_ignored = np.asarray(gt_ignored, dtype=bool)
+    matched = np.full(len(bboxes), NO_OBJECT)
+    (ignored,), (objects,) = gt_ignored.nonzero(), (~gt_ignored).nonzero()
+    if len(ignored):
+        shares = bbox_overlaps(bboxes, gt_bboxes[ignored], mode='iof')
+        matched[shares.max(axis=1) >= iou_thr] = IGNORED
+    if len(objects):
+        ious = bbox_overlaps(bboxes, gt_bboxes[objects])
+        hits = ious.max(axis=1) >= iou_thr
+        matched[hits] = objects[ious.argmax(axis=1)[hits]]
+    return matched
+
+
+def proposal_errors(
+    bboxes: np.ndarray,
+    scores: np.ndarray,
+    bbox_stds: Optional[np.ndarray],
+    gt_bboxes: np.ndarray,
+    gt_ignored: np.ndarray,
+    max_num: int,
+) -> ProposalErrors:
+    """Hits and errors of an image's best proposals.
+
+    Args:
+        bboxes (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
+        scores (np.ndarray): (n, ), in any order.
+        bbox_stds (np.ndarray, optional): (n, 4), std of each edge in pixels.
+        gt_bboxes (np.ndarray): (k, 4) the objects, like the proposals.
+        gt_ignored (np.ndarray): (k, ), bool: crowds and the like. What is on
+            one alone is left out.
+        max_num (int): How many proposals to take, the best by score.
+
+    Returns:
+        ProposalErrors: In single precision, as results are gathered.
+    """
+    best = np.argsort(-scores, kind='stable')[:max_num]
+    matched = match_proposals(bboxes[best], gt_bboxes, gt_ignored)
+    best, matched = best[matched != IGNORED], matched[matched != IGNORED]
+    hits = matched != NO_OBJECT
+    errors = stds = sizes = np.zeros((0, 4))
+    if bbox_stds is not None:
+        objects, own = gt_bboxes[matched[hits]], best[hits]
+        errors, stds = objects - bboxes[own], bbox_stds[own]
+        sizes = np.tile(objects[:, 2:] - objects[:, :2], 2)
+    return ProposalErrors(
+        scores[best].astype(np.float32),
+        hits,
+        *(part.astype(np.float32) for part in (errors, stds, sizes)),
+    )
+
+
+def concatenate(images: Sequence[ProposalErrors]) -> ProposalErrors:
+    """Errors of all images in one.
+
+    Args:
+        images (Sequence[ProposalErrors]): One of each image, at least one.
+    """
+    return ProposalErrors(*map(np.concatenate, zip(*images)))

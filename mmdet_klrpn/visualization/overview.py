@@ -1,0 +1,146 @@
+"""One picture of what first stages propose for an image, and how surely."""
+
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmengine.structures import InstanceData
+
+from mmdet_klrpn.apis import FirstStage
+
+from .proposals import draw_boxes, draw_proposals, draw_std_map, std_map
+
+# In inches.
+WIDTH = 10.7  # of the figure
+TITLE = 0.5  # height of the two lines above each row
+GAP = 0.1  # between the pictures of a row
+BAR = 0.75  # width of a colour bar with its labels
+WIDEST = (WIDTH - GAP) / 2  # picture
+LOWEST = 1.4  # row, that a colour bar can be labelled
+
+
+def draw_overview(
+    image: np.ndarray,
+    stages: Sequence[Tuple[str, FirstStage]],
+    top: int = 30,
+    truth: Optional[np.ndarray] = None,
+) -> Figure:
+    """Draw the best proposals of each model, and its stds level by level.
+
+    The first row holds the ground truth, if given, and the proposals of each
+    model. For each model with KL-RPN a row follows with a map per level: the
+    std of each place's surest anchor, in encoded offsets. All maps have one
+    colour scale, from the head's ``min_std`` to its ``neg_std``, the std of a
+    negative's target.
+
+    Args:
+        image (np.ndarray): (H, W, 3), RGB, uint8: the original image.
+        stages (Sequence[tuple[str, FirstStage]]): Each model's name, and what
+            it gives for the image.
+        top (int): How many proposals to draw. Defaults to 30.
+        truth (np.ndarray, optional): (n, 4), ground truth in pixels.
+
+    Returns:
+        Figure: To be saved or rendered.
+    """
+    maps = [(name, stage) for name, stage in stages if stage.log_vars]
+    rows = [(len(stages) + (truth is not None), WIDTH)]
+    rows += [(len(stage.log_vars), WIDTH - BAR) for _, stage in maps]
+    widths = [
+        min((space + GAP) / count - GAP, WIDEST) for count, space in rows
+    ]
+    tall = image.shape[0] / image.shape[1]
+    heights = [TITLE + max(width * tall, LOWEST) for width in widths]
+    figure = Figure(figsize=(WIDTH, sum(heights)))
+    axes, top_edge = [], 0.0
+    for (count, space), width, height in zip(rows, widths, heights):
+        size = (width, width * tall)
+        axes.append(_row(figure, count, space, top_edge + TITLE, size))
+        top_edge += height
+
+    first = axes.pop(0)
+    if truth is not None:
+        ax = first.pop(0)
+        draw_boxes(ax, image, truth)
+        _title(ax, f'ground truth\n{len(truth)} objects')
+    for ax, (name, stage) in zip(first, stages):
+        draw_proposals(ax, image, stage.proposals, top)
+        _title(ax, f'{name}\n{_describe(stage.proposals, top)}')
+    for row, (name, stage) in zip(axes, maps):
+        _draw_maps(row, image, stage)
+        if len(maps) > 1:  # above the first map, and beyond it if it is long
+            row[0].set_title(f'{name}\n', loc='left', fontsize='medium', pad=4)
+    return figure
+
+
+def render(figure: Figure, dpi: int = 80) -> np.ndarray:
+    """A figure as an image.
+
+    Args:
+        figure (Figure): What to render.
+        dpi (int): Pixels per inch. Defaults to 80.
+
+    Returns:
+        np.ndarray: (H, W, 3), RGB, uint8.
+    """
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _row(
+    figure: Figure,
+    count: int,
+    space: float,
+    top_edge: float,
+    size: Tuple[float, float],
+) -> List[Axes]:
+    """Axes side by side in the middle of a space at the figure's left."""
+    width, height = figure.get_size_inches()
+    left = (space - count * (size[0] + GAP) + GAP) / 2
+    return [
+        figure.add_axes(
+            (
+                (left + i * (size[0] + GAP)) / width,
+                1 - (top_edge + size[1]) / height,
+                size[0] / width,
+                size[1] / height,
+            )
+        )
+        for i in range(count)
+    ]
+
+
+def _title(ax: Axes, text: str) -> None:
+    ax.set_title(text, fontsize='medium', pad=4)
+
+
+def _describe(proposals: InstanceData, top: int) -> str:
+    number = min(top, len(proposals))
+    band = ', ± one std' if 'bbox_stds' in proposals else ''
+    return f'{number} best proposals, yellow first{band}'
+
+
+def _draw_maps(row: List[Axes], image: np.ndarray, stage: FirstStage) -> None:
+    """Fill a row with the maps of one model's levels and a colour bar."""
+    head = stage.head
+    strides = head.prior_generator.strides
+    for ax, log_var, extent, stride in zip(
+        row, stage.log_vars, stage.extents(), strides
+    ):
+        stds = std_map([log_var], head.num_stds)
+        heat = draw_std_map(ax, image, stds, extent)
+        heat.set_clim(head.min_std, head.neg_std)
+        _title(ax, f'stride {stride[0]}, least {stds.min():.2f}')
+    figure, box = row[-1].figure, row[-1].get_position()
+    width, height = figure.get_size_inches()
+    tall = max(box.height, LOWEST / height)
+    bar = figure.add_axes(
+        (box.x1 + GAP / width, box.y1 - tall, 0.15 / width, tall)
+    )
+    figure.colorbar(heat, cax=bar, extend='max')
+    bar.tick_params(labelsize='small', pad=2)
+    bar.set_ylabel('std, encoded offsets', fontsize='small', labelpad=1)

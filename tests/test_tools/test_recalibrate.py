@@ -1,0 +1,248 @@
+"""The tools that fit the stds' factor, and show what it does."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, load_tool, run, write_tiny_config
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from mmdet_klrpn.apis import propose
+from mmdet_klrpn.evaluation import FirstStageErrors, first_stage_errors
+from mmdet_klrpn.evaluation.functional import (
+    fit_std_scale,
+    objectness_calibration,
+    std_calibration,
+)
+
+BASE = ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
+# Anchors of 32 pixels of the images, which are enlarged to twice their size.
+OVERRIDES = """
+model['rpn_head'] = dict(anchor_generator=dict(scales=[4], ratios=[1.0]))
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(192, 192), keep_ratio=True),
+    dict(type='PackDetInputs',
+         meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+test_dataloader['dataset']['pipeline'] = pipeline
+"""
+NUM = 100  # proposals of an image
+
+recalibrate = load_tool('tools/analysis_tools/recalibrate.py')
+calibration = load_tool('tools/analysis_tools/calibration.py')
+
+
+@pytest.fixture(scope='module')
+def tiny(tiny_data, tmp_path_factory):
+    """A config, and a checkpoint whose proposals are little but anchors."""
+    folder = tmp_path_factory.mktemp('tiny')
+    config = write_tiny_config(folder / 'tiny.py', tiny_data, BASE)
+    config.write_text(config.read_text() + OVERRIDES)
+    register_all_modules()
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()
+    # For stds that differ.
+    torch.nn.init.normal_(model.rpn_head.rpn_cls.weight, std=0.3)
+    checkpoint = folder / 'checkpoint.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return config, checkpoint
+
+
+@pytest.fixture(scope='module')
+def recalibrated(tiny):
+    """What the command line printed, and the config that it wrote."""
+    out = tiny[0].parent / 'new' / 'recalibrated.py'
+    text = run(
+        *(sys.executable, 'tools/analysis_tools/recalibrate.py', *tiny),
+        *('--out', out, '--proposals', NUM),
+    )
+    return text, out
+
+
+@pytest.fixture(scope='module')
+def stages(recalibrated, tiny):
+    """The first stage before and after."""
+    config, checkpoint = tiny
+    return tuple(
+        FirstStageErrors(str(path), checkpoint)
+        for path in (config, recalibrated[1])
+    )
+
+
+@pytest.mark.slow
+def test_config_reloads_and_scales_the_stds_alone(recalibrated, stages, tiny):
+    text, out = recalibrated
+    before, after = stages
+    scale = after.config.model.rpn_head.std_scale
+    assert out.read_text().endswith(
+        f"tiny.py'\nmodel = dict(rpn_head=dict(std_scale={scale}))\n"
+    )
+    assert f'{out}: std_scale={scale}, of ' in text
+    given = Config.fromfile(tiny[0])
+    given.model.rpn_head.std_scale = scale
+    assert after.config.model == given.model
+
+    dataset, index = before.items('train')[0]
+    batch = pseudo_collate([dataset[index]])
+    old, new = (propose(x.model, batch)[0].proposals for x in stages)
+    assert scale != 1
+    torch.testing.assert_close(new.bbox_stds, scale * old.bbox_stds)
+    assert torch.equal(new.bboxes, old.bboxes)
+    assert torch.equal(new.scores, old.scores)
+
+
+@pytest.mark.slow
+def test_factor_is_fitted_on_the_training_images(recalibrated, stages, tiny):
+    before, after = stages
+    scale = after.config.model.rpn_head.std_scale
+    train = before.errors('train', NUM, 100)
+    assert len(train.scores) <= 7 * NUM  # not the image without an object
+    assert 0 < len(train.errors) == train.hits.sum()
+    factor = fit_std_scale(train.errors, train.stds)
+    assert scale == pytest.approx(factor, rel=1e-3)
+    # Nothing is left to fit.
+    assert fit_std_scale(*after.errors('train', NUM, 100)[2:4]) == (
+        pytest.approx(1, rel=1e-3)
+    )
+
+
+@pytest.mark.slow
+def test_errors_are_those_of_the_rpn_detector_alone(stages, tiny):
+    """Test images, of which the last is without an object; of the best."""
+    config, checkpoint = tiny
+    rpn = config.with_name('rpn.py')
+    rpn.write_text("_base_ = 'tiny.py'\nmodel = dict(type='RPN')\n")
+    alone = FirstStageErrors(str(rpn), checkpoint)
+    (ours, theirs) = (
+        stage.errors('test', NUM, 3) for stage in (stages[0], alone)
+    )
+    for name, value in ours._asdict().items():
+        np.testing.assert_allclose(value, getattr(theirs, name), err_msg=name)
+    assert len(ours.scores) > NUM
+    assert not ours.hits[-1].any()
+
+
+@pytest.mark.slow
+def test_table_has_the_figures_before_and_after(
+    stages, tiny, tmp_path, monkeypatch, capsys
+):
+    config, checkpoint = map(str, tiny)
+    # Two seeds, were they not the same, and an ordinary RPN.
+    rpn = tmp_path / 'rpn.py'
+    rpn.write_text(
+        f"_base_ = '{config}'\n"
+        "model = dict(rpn_head=dict(type='SparseRPNHead'))\n"
+    )
+    untrained = str(tmp_path / 'untrained.pth')
+    model = MODELS.build(Config.fromfile(rpn).model)
+    torch.save(model.state_dict(), untrained)
+    pairs = [config, checkpoint] * 2 + [str(rpn), untrained]
+    options = ['-o', str(tmp_path / 'out'), '--proposals', str(NUM)]
+    options += ['--images', '3']
+    monkeypatch.setattr(sys, 'argv', ['calibration.py', *pairs, *options])
+    calibration.main()
+
+    first, _, other = json.loads((tmp_path / 'out/figures.json').read_text())
+    errors, train = (
+        stages[0].errors(split, NUM, 3) for split in ('test', 'train')
+    )
+    factor = fit_std_scale(train.errors, train.stds)
+    for kind, times in (('as predicted', 1.0), ('recalibrated', factor)):
+        expected = std_calibration(
+            errors.errors, times * errors.stds, errors.sizes
+        )
+        assert first[kind] == pytest.approx(dict(expected, factor=times))
+    expected = objectness_calibration(errors.scores, errors.hits)
+    assert first['objectness'] == pytest.approx(expected)
+    assert set(other) == {'model', 'checkpoint', 'objectness'}
+
+    table = (tmp_path / 'out/tables.md').read_text()
+    assert table in capsys.readouterr().out
+    names = [line.split('|')[1].strip() for line in table.splitlines() if line]
+    assert names == [
+        *('', '---', 'tiny, as predicted', 'tiny, recalibrated'),
+        *('', '---', 'tiny', 'rpn'),
+    ]
+    nll = first['as predicted']['nll']
+    assert f'| {nll:.3f} | {first["as predicted"]["nll_constant"]:.3f} |' in (
+        table
+    )
+    assert (tmp_path / 'out/reliability.png').stat().st_size > 20_000
+
+
+def test_a_row_has_the_mean_and_the_range_of_its_seeds():
+    runs = [
+        calibration.Measured('a', '', None, {}, {'objectness': figures})
+        for figures in (
+            dict(objectness_ece=0.25, objectness_brier=0.1, hit_rate=0.5),
+            dict(objectness_ece=0.5, objectness_brier=0.1, hit_rate=0.25),
+        )
+    ]
+    assert calibration.format_tables(runs).splitlines()[-1] == (
+        '| a | 0.375 (0.250 to 0.500) | 0.100 | - | 0.375 (0.250 to 0.500) |'
+    )
+
+
+@pytest.mark.slow
+def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
+    given, checkpoint = tiny
+    out = tmp_path / 'out.py'
+    config = tmp_path / 'config.py'
+    untrained = str(tmp_path / 'untrained.pth')
+    for lines, reason in (
+        (
+            f"_base_ = '{given}'\n"
+            "model = dict(rpn_head=dict(type='RPNHead'))\n",
+            'rpn_head.type must be KLRPNHead.* got RPNHead',
+        ),
+        (
+            "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n",
+            'a RetinaNet proposes no regions: take',
+        ),
+    ):
+        config.write_text(lines)
+        model = MODELS.build(Config.fromfile(config).model)
+        torch.save(model.state_dict(), untrained)
+        with pytest.raises(ValueError, match=reason):
+            recalibrate.recalibrate(str(config), untrained, out, 10, 1)
+    config.write_text(f"_base_ = '{given}'\n")
+    with pytest.raises(ValueError, match='max_images must be >= 1, but got 0'):
+        recalibrate.recalibrate(str(config), checkpoint, out, 10, 0)
+    assert not out.exists()
+
+
+def test_keeps_a_file_that_exists(tmp_path):
+    out = tmp_path / 'out.py'
+    out.write_text('mine')
+    with pytest.raises(FileExistsError, match='exists already'):
+        recalibrate.recalibrate('config.py', 'none.pth', out, 10, 1)
+    assert out.read_text() == 'mine'
+
+
+def test_a_config_that_none_can_inherit_gets_the_factor_in_words(tmp_path):
+    config, out = tmp_path / 'config.py', tmp_path / 'out.py'
+    config.write_text(
+        'from mmdet_klrpn.models import KLRPNHead\n'
+        'model = dict(rpn_head=dict(type=KLRPNHead))\n'
+    )
+    with pytest.raises(ValueError, match=r'style.* set std_scale=1.5 of'):
+        recalibrate.write(config, 1.5, out)
+    assert not out.exists()
+
+
+def test_training_sets_are_found_inside_of_their_wrappers():
+    """The images of VOC 2007 and 2012, which the config joins and repeats."""
+    config = Config.fromfile(
+        ROOT / 'configs/kl_rpn/faster-rcnn_vgg16_kl-rpn_1x_voc0712.py'
+    )
+    found = list(first_stage_errors._leaves(config.train_dataloader.dataset))
+    assert [leaf.ann_file for leaf in found] == [
+        f'VOC20{year}/ImageSets/Main/trainval.txt' for year in ('07', '12')
+    ]

@@ -1,0 +1,109 @@
+#!/usr/bin/env python
+"""Fit one factor on KL-RPN's stds, and write a config that has it.
+
+The factor minimises the negative log-likelihood of the errors of proposals on
+the training images, seen as in a test. The config inherits the given one and
+changes nothing but the stds that proposals carry: no score, box or loss.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmdet_klrpn.apis import rpn_head
+from mmdet_klrpn.evaluation import FirstStageErrors
+from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
+from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.utils.inheriting_config import base_name, render
+
+
+def recalibrate(
+    config: str, checkpoint: str, out: Path, proposals: int, images: int
+) -> str:
+    """Fit the factor and write the config.
+
+    Args:
+        config (str): File of the detector's config.
+        checkpoint (str): File of its trained weights.
+        out (Path): The config to write.
+        proposals (int): How many proposals of an image to take, by score.
+        images (int): How many training images to take at most.
+
+    Returns:
+        str: What changed, in a line for users.
+
+    Raises:
+        ValueError: If the detector has no KLRPNHead, or none of its proposals
+            is on an object.
+        FileExistsError: If there is a file already.
+    """
+    if out.exists():
+        raise FileExistsError(f'{out} exists already')
+    stage = FirstStageErrors(config, checkpoint)
+    head = rpn_head(stage.model)
+    if not isinstance(head, KLRPNHead):
+        raise ValueError(
+            'model.rpn_head.type must be KLRPNHead, which predicts stds, but '
+            f'got {type(head).__name__}'
+        )
+    _, _, errors, stds, sizes = stage.errors('train', proposals, images)
+    if len(errors) == 0:
+        raise ValueError(
+            'no proposal is on an object of train_dataloader.dataset: take '
+            'a trained checkpoint, or more --proposals of an image'
+        )
+    # The stds at hand have the scale of the given config already.
+    scale = head.std_scale * fit_std_scale(errors, stds)
+    scale = float(f'{scale:.4g}')
+    write(Path(config), scale, out)
+    before, after = (
+        std_calibration(errors, stds * factor, sizes)
+        for factor in (1, scale / head.std_scale)
+    )
+    return (
+        f'{out}: std_scale={scale}, of {len(errors)} proposals; on the '
+        f'training images NLL {before["nll"]:.3f} -> {after["nll"]:.3f}, '
+        f'coverage@95 {before["coverage@95"]:.3f} -> '
+        f'{after["coverage@95"]:.3f}'
+    )
+
+
+def write(config: Path, scale: float, out: Path) -> None:
+    """Write the config that inherits one and has the factor.
+
+    Raises:
+        ValueError: If the config cannot be inherited.
+    """
+    if Config._is_lazy_import(str(config)):
+        raise ValueError(
+            'the config is in pure Python style, which no other can inherit '
+            f'by name: set std_scale={scale} of its rpn_head'
+        )
+    model = dict(rpn_head=dict(std_scale=scale))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(dict(_base_=base_name(config, out), model=model)))
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('-o', '--out', type=Path, required=True)
+    parser.add_argument(
+        '--proposals', type=int, default=100, help='of an image, the best'
+    )
+    parser.add_argument(
+        '--images', type=int, default=2000, help='to fit on, at most'
+    )
+    args = parser.parse_args()
+    try:
+        print(recalibrate(**vars(args)))
+    except (OSError, ValueError) as error:
+        sys.exit(f'{args.config}: {error}')
+
+
+if __name__ == '__main__':
+    main()

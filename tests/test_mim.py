@@ -168,7 +168,7 @@ def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):
 @pytest.mark.parametrize(
     ('package', 'models', 'engine'),
     [
-        pytest.param('mmdet_klrpn', '', '', marks=fails_with_fork),
+        ('mmdet_klrpn', '', ''),
         # Mmdet imports no package of ours, but a class by its whole name.
         (MMDET, 'mmdet_klrpn.models.', 'mmdet_klrpn.engine.'),
     ],

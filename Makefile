@@ -1,9 +1,11 @@
 # Thin: the work is in tools/. `make test PYTHON=/path/to/python` uses an
-# environment of your own instead of .venv.
+# environment of your own instead of .venv, `make test STACK=fork` one with
+# OneDL's fork of OpenMMLab.
 .DELETE_ON_ERROR:
 .PHONY: help env demo gallery test test-all test-fast lint format docs clean
 
-VENV := .venv
+STACK := openmmlab
+VENV := $(if $(filter fork,$(STACK)),.venv-fork,.venv)
 # Of the site, which needs no torch but Python 3.11 or later.
 DOCS_VENV := .venv-docs
 DOCS_PYTHON := python3
@@ -24,7 +26,7 @@ help:
 	@echo 'make env        build .venv, which the others do by themselves'
 
 env:
-	@./tools/setup_env.sh $(VENV)
+	@./tools/setup_env.sh $(VENV) --stack $(STACK)
 
 demo: $(ENV)
 	$(PYTHON) -W ignore tools/demo.py

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 KL_RPN_CONFIG = (
@@ -126,6 +127,12 @@ def run(*command, cwd=ROOT, env=None, check=True):
     if check:
         assert result.returncode == 0, result.stdout[-5000:]
     return result.stdout
+
+
+def load_checkpoint(path):
+    """What a training saved, the runner's state beside the weights."""
+    # By default torch>=2.6 loads no more than tensors and plain containers.
+    return torch.load(path, map_location='cpu', weights_only=False)
 
 
 def load_tool(path):

@@ -14,21 +14,18 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import List
+from typing import List, NamedTuple, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / 'requirements'
 # Where PyTorch publishes builds without CUDA, a tenth of the size.
 TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
-MMCV_WHEELS = (
-    'https://download.openmmlab.com/mmcv/dist/{device}/torch2.1.0/index.html'
-)
 PROBE_SECONDS = 5
 # mmcv's build and mmengine import pkg_resources, which setuptools is dropping.
 BUILD_TOOLS = ('pip>=23', 'setuptools<81', 'wheel')
 CHECK = (
     'import torch, torchvision, mmcv._ext, mmdet.models, mim, pytest, ruff, '
-    'codespell_lib, onnxruntime, onnxscript, mmdet_klrpn'
+    'codespell_lib, mmdet_klrpn'
 )
 # What even an interrupted creation of an environment leaves.
 ENV_PARTS = ('bin', 'pyvenv.cfg')
@@ -39,17 +36,81 @@ class SetupError(Exception):
     """A step failed, with advice in the message."""
 
 
+class Stack(NamedTuple):
+    """A family of packages that provides mmengine, mmcv, mmdet and mim."""
+
+    python: Tuple[int, int]  # the oldest that it runs on
+    # Of requirements/; the first has the pins that nothing else may move.
+    files: Tuple[str, ...]
+    prefix: str  # of the names under which pip knows mmengine and mmcv
+    mmcv_wheels: str  # where prebuilt ones for the pinned torch lie
+    cuda: str  # which of them suits that torch from PyPI
+    imports: Tuple[str, ...]  # what must import beside what CHECK has
+
+    @property
+    def pins(self) -> Path:
+        """The file with the pinned packages."""
+        return REQUIREMENTS / f'{self.files[0]}.txt'
+
+    def pin(self, name: str) -> str:
+        """The requirement on a pinned package."""
+        for line in self.pins.read_text().split():
+            if line.startswith(f'{name}=='):
+                return line
+        raise SetupError(
+            f'requirements/{self.pins.name} must pin {name}==VERSION'
+        )
+
+
+STACKS = dict(
+    openmmlab=Stack(
+        python=(3, 8),
+        files=('runtime', 'deploy', 'tests', 'lint', 'mim'),
+        prefix='',
+        mmcv_wheels='https://download.openmmlab.com/mmcv/dist/{device}/'
+        'torch2.1.0/index.html',
+        cuda='cu121',
+        imports=('onnxruntime', 'onnxscript'),
+    ),
+    fork=Stack(
+        python=(3, 10),
+        files=('fork', 'tests', 'lint'),
+        prefix='onedl-',
+        mmcv_wheels='https://mmwheels.onedl.ai/{device}-torch260/simple/'
+        'onedl-mmcv/index.html',
+        cuda='cu124',
+        imports=(),
+    ),
+)
+
+
+class Environment(NamedTuple):
+    """A virtual environment, and what it is for."""
+
+    folder: Path
+    stack: Stack
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / 'bin' / 'python'
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('venv', type=Path, help='folder of the environment')
-    folder = parser.parse_args().venv.absolute()
+    parser.add_argument('--stack', choices=STACKS, default='openmmlab')
+    args = parser.parse_args()
+    folder = args.venv.absolute()
+    env = Environment(folder, STACKS[args.stack])
     stamp = folder / 'setup_env.sha256'
-    wanted = fingerprint(folder)
-    if stamp.exists() and stamp.read_text() == wanted and works(folder):
+    wanted = fingerprint(env)
+    if stamp.exists() and stamp.read_text() == wanted and works(env):
         return 0
     try:
-        build_or_mend(folder)
+        require_fit(env)
+        build_or_mend(env)
     except SetupError as error:
         print(f'setup_env: {error}', file=sys.stderr)
         return 1
@@ -58,8 +119,29 @@ def main() -> int:
     return 0
 
 
-def build_or_mend(folder: Path) -> None:
+def require_fit(env: Environment) -> None:
+    """Raise a SetupError where the stack and the place do not agree."""
+    if sys.version_info < env.stack.python:
+        raise SetupError(
+            f'{env.stack.pins.name} needs Python '
+            f'{".".join(map(str, env.stack.python))} or later: put one on the '
+            f'PATH (this is {platform.python_version()})'
+        )
+    for other in STACKS.values():
+        name = f'{other.prefix}mmengine'
+        code = f'from importlib.metadata import version as v; v({name!r})'
+        if other != env.stack and succeeds([env.python, '-c', code]):
+            # Both write the folders mmengine, mmcv, mmdet and mim.
+            raise SetupError(
+                f'{env.folder} has {name} of another stack, whose files those '
+                f'of {env.stack.pins.name} would overwrite: name another '
+                'folder'
+            )
+
+
+def build_or_mend(env: Environment) -> None:
     """Complete an environment, or build it anew where that does not help."""
+    folder = env.folder
     existed = folder.exists() and any(folder.iterdir())
     if existed and not any((folder / p).exists() for p in ENV_PARTS):
         raise SetupError(
@@ -67,8 +149,8 @@ def build_or_mend(folder: Path) -> None:
             'another folder'
         )
     try:
-        build(folder)
-        mended = works(folder)
+        build(env)
+        mended = works(env)
     except SetupError as error:
         if not existed:
             raise
@@ -77,14 +159,14 @@ def build_or_mend(folder: Path) -> None:
     if existed and not mended:
         say('it cannot be completed: building it anew')
         shutil.rmtree(folder)
-        build(folder)
-    if not works(folder, quiet=False):
+        build(env)
+    if not works(env, quiet=False):
         raise SetupError(f'{folder} does not import, as shown above')
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(env: Environment) -> str:
     """Hash of the Python, the place and each file that decides the result."""
-    facts = (sys.version, ROOT, folder, has_gpu())
+    facts = (sys.version, ROOT, env, has_gpu())
     digest = hashlib.sha256(repr(facts).encode())
     files = [Path(__file__), ROOT / 'setup.py', ROOT / 'setup.cfg']
     for file in files + sorted(REQUIREMENTS.glob('*.txt')):
@@ -92,29 +174,29 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def works(folder: Path, quiet: bool = True) -> bool:
+def works(env: Environment, quiet: bool = True) -> bool:
     """Whether everything imports in an environment."""
+    code = ', '.join((CHECK, *env.stack.imports))
     # Isolated: the package must be installed, not only lie in this folder.
-    return succeeds([folder / 'bin' / 'python', '-I', '-c', CHECK], quiet)
+    return succeeds([env.python, '-I', '-c', code], quiet)
 
 
-def build(folder: Path) -> None:
+def build(env: Environment) -> None:
     """Install everything, in the order that the packages need."""
-    python = folder / 'bin' / 'python'
+    folder, python = env.folder, env.python
     # Kept if it can run pip, which completes what an interruption left.
     if not succeeds([python, '-m', 'pip', '--version']):
         say(f'making {folder} with Python {platform.python_version()}')
         shutil.rmtree(folder, ignore_errors=True)
         create(folder)
     (folder / 'setup_env.sha256').unlink(missing_ok=True)
-    pip_install(python, *BUILD_TOOLS)
-    install_torch(python)
-    install_mmcv(python)
-    say('installing mmdet, openmim, the test tools and this package')
-    names = ('runtime', 'tests', 'lint', 'mim')
-    for name in names:
-        pip_install(python, '--requirement', REQUIREMENTS / f'{name}.txt')
-    pip_install(python, '--no-deps', '--editable', ROOT)
+    pip_install(env, *BUILD_TOOLS)
+    install_torch(env)
+    install_mmcv(env)
+    say('installing mmdet, mim, the test tools and this package')
+    for name in env.stack.files:
+        pip_install(env, '--requirement', REQUIREMENTS / f'{name}.txt')
+    pip_install(env, '--no-deps', '--editable', ROOT)
 
 
 def create(folder: Path) -> None:
@@ -128,48 +210,53 @@ def create(folder: Path) -> None:
         ) from error
 
 
-def install_torch(python: Path) -> None:
+def install_torch(env: Environment) -> None:
     """Install torch: PyTorch's own CPU build where that serves and answers."""
+    python, stack = env.python, env.stack
     if has_gpu() and not succeeds([python, '-c', HAS_CUDA]):
         # Left by a build on a machine without a GPU, or nothing at all.
-        packages = ('torch', 'torchvision', 'mmcv')
+        packages = ('torch', 'torchvision', f'{stack.prefix}mmcv')
         succeeds([python, '-m', 'pip', 'uninstall', '--yes', *packages])
     options = []
-    size = '2.7 GB'
+    size = '3.1 GB'
     if not has_gpu() and answers(TORCH_CPU_INDEX + '/torch/'):
         # A local version, 2.1.2+cpu, goes before the 2.1.2 it stands for.
         options = ['--extra-index-url', TORCH_CPU_INDEX]
         size = '200 MB'
     say(f'installing torch, up to {size} to download')
-    pip_install(python, *options, pin('torch'), pin('torchvision'))
+    pins = stack.pin('torch'), stack.pin('torchvision')
+    pip_install(env, *options, *pins)
 
 
-def install_mmcv(python: Path) -> None:
+def install_mmcv(env: Environment) -> None:
     """Install mmcv with its operators: a prebuilt wheel, else the sources."""
-    mmcv = pin('mmcv')
-    version = mmcv.split('==')[1]
+    python, stack = env.python, env.stack
+    mmcv = stack.pin(f'{stack.prefix}mmcv')
+    name, version = mmcv.split('==')
     check = f'import mmcv._ext; assert mmcv.__version__ == {version!r}'
     if has_gpu():
         check += '; from mmcv.ops import get_compiling_cuda_version as cuda'
         check += '; assert cuda() != "not available"'
     if succeeds([python, '-c', check]):
         return
-    links = MMCV_WHEELS.format(device='cu121' if has_gpu() else 'cpu')
+    device = stack.cuda if has_gpu() else 'cpu'
+    links = stack.mmcv_wheels.format(device=device)
     options = ['--find-links', links] if answers(links) else []
     say('looking for a prebuilt mmcv')
-    command = install_command(python, '--only-binary=mmcv', *options, mmcv)
+    command = install_command(env, f'--only-binary={name}', *options, mmcv)
     if succeeds(command) and succeeds([python, '-c', check]):
         return
     say(
         'compiling mmcv, ~20 minutes on two cores, once: there is no prebuilt '
         'wheel within reach for this Python and torch'
     )
-    succeeds([python, '-m', 'pip', 'uninstall', '--yes', 'mmcv'])
-    pip_install(python, 'ninja')  # without it, one file at a time
+    succeeds([python, '-m', 'pip', 'uninstall', '--yes', name])
+    # Without ninja, one file at a time; the fork's setup.py needs packaging.
+    pip_install(env, 'ninja', 'packaging')
     # In an isolated build mmcv does not find torch, and leaves its operators
     # out without a word.
-    options = ['--no-build-isolation', '--no-binary=mmcv', '--no-cache-dir']
-    built = succeeds(install_command(python, *options, mmcv), quiet=False)
+    options = ['--no-build-isolation', f'--no-binary={name}', '--no-cache-dir']
+    built = succeeds(install_command(env, *options, mmcv), quiet=False)
     if not built or not succeeds([python, '-c', check], quiet=False):
         raise SetupError(
             'mmcv could not be compiled with its operators (mmcv._ext), as '
@@ -178,24 +265,16 @@ def install_mmcv(python: Path) -> None:
         )
 
 
-def pin(name: str) -> str:
-    """The runtime requirement on a package."""
-    for line in (REQUIREMENTS / 'runtime.txt').read_text().split():
-        if line.startswith(f'{name}=='):
-            return line
-    raise SetupError(f'requirements/runtime.txt must pin {name}==VERSION')
-
-
-def install_command(python: Path, *args: object) -> List[str]:
+def install_command(env: Environment, *args: object) -> List[str]:
     """A pip command that never moves a pinned package."""
-    pip = [python, '-m', 'pip', 'install', '-qq']
-    pip += ['--constraint', REQUIREMENTS / 'runtime.txt', *args]
+    pip = [env.python, '-m', 'pip', 'install', '-qq']
+    pip += ['--constraint', env.stack.pins, *args]
     return [str(word) for word in pip]
 
 
-def pip_install(python: Path, *args: object) -> None:
+def pip_install(env: Environment, *args: object) -> None:
     """Install, or raise a SetupError; pip has then said why."""
-    command = install_command(python, *args)
+    command = install_command(env, *args)
     if not succeeds(command, quiet=False):
         raise SetupError(f'this failed: {" ".join(command)}')
 

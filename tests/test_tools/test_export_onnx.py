@@ -4,8 +4,6 @@ import json
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from conftest import load_tool, run
@@ -21,6 +19,9 @@ from mmdet_klrpn.deployment import (
 )
 from mmdet_klrpn.models.dense_heads.log_variance import objectness
 
+# requirements/deploy.txt is for the pinned torch, not for the fork's.
+onnx = pytest.importorskip('onnx')
+onnxruntime = pytest.importorskip('onnxruntime')
 tool = load_tool('tools/deployment/export_onnx.py')
 CONFIG = """
 custom_imports = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)

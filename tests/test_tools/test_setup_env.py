@@ -3,6 +3,7 @@
 import socket
 import sys
 import venv
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, load_tool
@@ -13,12 +14,14 @@ def tool(tmp_path, monkeypatch):
     """The script, for a folder whose building is only recorded."""
     module = load_tool('tools/setup_env.py')
     module.folder = tmp_path / 'env'
+    module.env = module.Environment(module.folder, module.STACKS['openmmlab'])
+    module.fork = module.Environment(module.folder, module.STACKS['fork'])
     module.builds = []
     module.working = True
 
-    def build(folder):
-        module.builds.append(folder.exists())
-        (folder / 'bin').mkdir(parents=True, exist_ok=True)
+    def build(env):
+        module.builds.append(env.folder.exists())
+        (env.folder / 'bin').mkdir(parents=True, exist_ok=True)
         if module.builds == [True] and module.stays_broken:
             return
         module.working = True
@@ -69,11 +72,11 @@ def test_what_pip_cannot_complete_is_built_anew(tool, monkeypatch):
     tool.folder.mkdir()
     (tool.folder / 'pyvenv.cfg').touch()
 
-    def build(folder):
-        tool.builds.append(folder.exists())
-        if folder.exists():
+    def build(env):
+        tool.builds.append(env.folder.exists())
+        if env.folder.exists():
             raise tool.SetupError('this failed: pip install')
-        folder.mkdir()
+        env.folder.mkdir()
 
     monkeypatch.setattr(tool, 'build', build)
     assert tool.main() == 0
@@ -97,8 +100,8 @@ def test_a_gpu_that_appears_is_noticed(tool, monkeypatch):
 
 
 def test_a_failure_is_said_and_leaves_no_stamp(tool, monkeypatch, capsys):
-    def fail(folder):
-        folder.mkdir(exist_ok=True)
+    def fail(env):
+        env.folder.mkdir(exist_ok=True)
         raise tool.SetupError('no compiler')
 
     monkeypatch.setattr(tool, 'build', fail)
@@ -114,7 +117,8 @@ def test_the_package_must_be_installed_not_only_lie_here(
     monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
     monkeypatch.chdir(ROOT)
     venv.create(tmp_path / 'env', symlinks=True)
-    assert not tool.works(tmp_path / 'env')
+    env = tool.Environment(tmp_path / 'env', tool.STACKS['fork'])
+    assert not tool.works(env)
 
 
 def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
@@ -126,9 +130,13 @@ def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
         tool.create(tool.folder)
 
 
-def test_mmcv_without_operators_is_an_error(tool, monkeypatch):
+@pytest.mark.parametrize('stack', ['openmmlab', 'fork'])
+def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
+    env = tool.Environment(tool.folder, tool.STACKS[stack])
+    mmcv = dict(openmmlab='mmcv==2.1.0', fork='onedl-mmcv==2.3.6')[stack]
+    name, _ = mmcv.split('==')
     monkeypatch.setattr(tool, 'answers', lambda url: False)
-    monkeypatch.setattr(tool, 'pip_install', lambda python, *args: None)
+    monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
     commands = []
 
     def succeeds(command, quiet=True):
@@ -138,24 +146,26 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch):
 
     monkeypatch.setattr(tool, 'succeeds', succeeds)
     with pytest.raises(tool.SetupError, match=r'mmcv\._ext'):
-        tool.install_mmcv(tool.folder / 'bin' / 'python')
-    (built,) = [words for words in commands if '--no-binary=mmcv' in words]
+        tool.install_mmcv(env)
+    (built,) = [words for words in commands if f'--no-binary={name}' in words]
     assert '--no-build-isolation' in built
-    assert 'mmcv==2.1.0' in built
+    assert mmcv in built
+    assert str(env.stack.pins) in built
 
 
 def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
     installed = []
     monkeypatch.setattr(
-        tool, 'pip_install', lambda python, *args: installed.append(args)
+        tool, 'pip_install', lambda env, *args: installed.append(args)
     )
     monkeypatch.setattr(tool, 'answers', lambda url: True)
     monkeypatch.setattr(tool, 'succeeds', lambda command: True)
     for gpu in (False, True):
         monkeypatch.setattr(tool, 'has_gpu', lambda gpu=gpu: gpu)
-        tool.install_torch(tool.folder)
-        assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
-        assert 'torch==2.1.2' in installed[-1]
+        for env, torch in ((tool.env, '2.1.2'), (tool.fork, '2.6.0')):
+            tool.install_torch(env)
+            assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
+            assert f'torch=={torch}' in installed[-1]
 
 
 def test_an_address_that_never_answers_is_given_up(tool, monkeypatch):
@@ -170,7 +180,36 @@ def test_an_address_that_refuses_is_given_up(tool):
     assert not tool.answers(f'http://127.0.0.1:{port}')
 
 
-def test_every_runtime_pin_is_found(tool):
-    assert tool.pin('mmcv') == 'mmcv==2.1.0'
-    with pytest.raises(tool.SetupError, match='must pin nothing=='):
-        tool.pin('nothing')
+def test_every_pin_is_found(tool):
+    assert tool.env.stack.pin('mmcv') == 'mmcv==2.1.0'
+    assert tool.fork.stack.pin('onedl-mmcv') == 'onedl-mmcv==2.3.6'
+    for name in ('nothing', 'mmcv'):  # not as the end of another name either
+        with pytest.raises(tool.SetupError, match=f'must pin {name}=='):
+            tool.fork.stack.pin(name)
+
+
+def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):
+    assert tool.main() == 0
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--stack', 'fork'])
+    assert tool.main() == 0
+    assert tool.builds == [False, True]
+
+
+def test_two_families_are_never_mixed(tool, monkeypatch, capsys):
+    venv.create(tool.folder, symlinks=True)
+    (packages,) = tool.folder.glob('lib/python*/site-packages')
+    metadata = packages / 'mmengine-0.10.7.dist-info' / 'METADATA'
+    metadata.parent.mkdir()
+    metadata.write_text('Name: mmengine\nVersion: 0.10.7\n')
+    tool.require_fit(tool.env)
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--stack', 'fork'])
+    assert tool.main() == 1
+    assert 'has mmengine of another stack' in capsys.readouterr().err
+    assert tool.builds == []
+
+
+def test_a_python_too_old_for_the_fork_is_named(tool, monkeypatch):
+    monkeypatch.setattr(tool, 'sys', SimpleNamespace(version_info=(3, 9)))
+    tool.require_fit(tool.env)
+    with pytest.raises(tool.SetupError, match=r'fork\.txt needs Python'):
+        tool.require_fit(tool.fork)

@@ -194,17 +194,23 @@ def test_keeps_a_file_that_exists(tmp_path):
     assert out.read_text() == 'mine'
 
 
+def said(*command):
+    """Output of a command, but for what the fork's mmdet says at import."""
+    lines = run(*command).splitlines()
+    return [line for line in lines if 'Could not import OneDL' not in line]
+
+
 @pytest.mark.slow
 def test_command_line_refuses_in_a_line(tmp_path):
     tool, out = 'tools/misc/to_kl_rpn.py', tmp_path / 'out.py'
     command = [sys.executable, '-W', 'ignore', tool]
-    text = run(*command, 'htc_r50_fpn_1x_coco.py', '-o', out)
-    assert text == f'{out}: htc_r50_fpn_1x_coco.py with KL-RPN\n'
+    text = said(*command, 'htc_r50_fpn_1x_coco.py', '-o', out)
+    assert text == [f'{out}: htc_r50_fpn_1x_coco.py with KL-RPN']
     name, no = 'ga-rpn_r50_fpn_1x_coco.py', tmp_path / 'no.py'
     # Negated, the command must fail.
-    text = run('bash', '-c', f'! {" ".join(command)} {name} -o {no}')
-    assert text == (
+    text = said('bash', '-c', f'! {" ".join(command)} {name} -o {no}')
+    assert text == [
         f'{name}: model.rpn_head is GARPNHead, not RPNHead: guided anchoring '
-        'predicts its anchors\n'
-    )
+        'predicts its anchors'
+    ]
     assert not no.exists()

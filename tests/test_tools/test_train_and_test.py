@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, run, write_tiny_config
+from conftest import ROOT, load_checkpoint, run, write_tiny_config
 from mmdet.apis import DetInferencer
 
 pytestmark = pytest.mark.slow
@@ -49,8 +49,7 @@ def test_resume_goes_on_where_it_stopped(trained, tiny_config):
     )
     assert 'resumed epoch: 1' in text
     assert 'Scaling the original LR by 2.0' in text
-    checkpoint = torch.load(work_dir / 'epoch_2.pth', map_location='cpu')
-    assert checkpoint['meta']['epoch'] == 2
+    assert load_checkpoint(work_dir / 'epoch_2.pth')['meta']['epoch'] == 2
 
 
 KILLED = """
@@ -74,9 +73,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 def assert_same_state(one, other):
     """Weights, and what the optimizer and the schedule go on from."""
-    one, other = (
-        torch.load(path, map_location='cpu') for path in (one, other)
-    )
+    one, other = map(load_checkpoint, (one, other))
     assert one['state_dict'].keys() == other['state_dict'].keys()
     for name, value in one['state_dict'].items():
         assert torch.equal(value, other['state_dict'][name]), name

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, load_tool, write_tiny_config
+from conftest import ROOT, load_checkpoint, load_tool, write_tiny_config
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
@@ -108,7 +108,7 @@ def test_says_what_is_wrong_with_a_model(
     text = failure(call, capsys, config, tmp_path / 'no.pth', *rest)
     assert 'no.pth' in text
 
-    state = torch.load(checkpoint)['state_dict']
+    state = load_checkpoint(checkpoint)['state_dict']
     del state['rpn_head.rpn_cls.weight']
     torch.save(state, tmp_path / 'partly.pth')
     text = failure(call, capsys, config, tmp_path / 'partly.pth', *rest)

@@ -71,6 +71,11 @@ class _SeededIterator:
         self._count += 1
         return next(self._iterator)
 
+    def skip_iter(self, num_iters: int) -> None:
+        """Pass over batches, as a resumed loop of onedl-mmengine asks for."""
+        for _ in range(num_iters):
+            next(self)
+
 
 def _mix(*numbers: int) -> int:
     """A 32-bit seed, as NumPy takes, of non-negative numbers.

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from conftest import load_checkpoint
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -103,7 +104,7 @@ def test_the_moving_average_of_the_weights_goes_on_too(tmp_path):
     checkpoint = str(tmp_path / 'whole' / 'epoch_1.pth')
     train(tmp_path / 'rest', *args, checkpoint, hooks=hooks)
     one, other = (
-        torch.load(tmp_path / name / 'epoch_2.pth')
+        load_checkpoint(tmp_path / name / 'epoch_2.pth')
         for name in ('whole', 'rest')
     )
     for name in ('state_dict', 'ema_state_dict'):

@@ -34,6 +34,7 @@ def build(tmp_path, resume=False, load_from=None, classes=2):
         resume=resume,
         load_from=load_from and str(load_from),
         experiment_name=f'{tmp_path}-{os.urandom(4).hex()}',
+        default_scope='mmdet',  # as it stays for the tests that follow
     )
 
 

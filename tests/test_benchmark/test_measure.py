@@ -182,7 +182,6 @@ pairs:
   - name: tiny
     baseline: {baseline}
     kl_rpn: {kl_rpn}
-    allow: [custom_imports]
 """
 
 
@@ -226,10 +225,11 @@ def test_run_and_report(tiny_data, tmp_path):
     assert pair['differences']['AP']['over_seeds'] is None
     assert '<svg' in (out / 'index.html').read_text()
 
-    refused = tmp_path / 'refused.yaml'
-    refused.write_text(plan.read_text().replace('[custom_imports]', '[]'))
-    output = run(*tool, 'run', refused, check=False)
+    longer = configs['kl_rpn']
+    longer.write_text(longer.read_text().replace('epochs=2', 'epochs=3'))
+    output = run(*tool, 'run', plan, check=False)
     assert 'are no pair' in output
+    assert 'train_cfg.max_epochs: 2 -> 3' in output
     assert 'Traceback' not in output
 
 

@@ -9,11 +9,11 @@ seed. It shows that everything works, not which is the better method.
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Dict, List
 
@@ -27,6 +27,11 @@ from model_converters import mobilenetv2_to_mmdet
 
 from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
+from mmdet_klrpn.benchmark.progress import (
+    format_time,
+    last_lines,
+    read_progress,
+)
 from mmdet_klrpn.visualization import (
     draw_boxes,
     draw_proposals,
@@ -51,9 +56,6 @@ CAVEAT = (
     'not which is better.'
 )
 PICTURES = 3
-PROGRESS = re.compile(
-    r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+/\d+)\].*eta: (\S+)'
-)
 SECONDS_BETWEEN_LINES = 15
 
 
@@ -107,7 +109,7 @@ def finish(job: str, process: subprocess.Popen, work_dir: Path) -> None:
     """Wait for a job, and stop with the end of its log if it failed."""
     if process.wait():
         log = work_dir / f'{job}.log'
-        tail = '\n'.join(log.read_text().splitlines()[-15:])
+        tail = '\n'.join(last_lines(log))
         sys.exit(f'{job} failed; the end of {log}:\n{tail}')
 
 
@@ -139,11 +141,10 @@ def progress_line(work_dir: Path, seconds: float) -> str:
     """Epoch and estimated time left of each model, from mmengine's log."""
     parts = []
     for model in CONFIGS:
-        log = (work_dir / f'train {model}.log').read_text()
-        lines = PROGRESS.findall(log)
-        if lines:
-            epoch, iteration, eta = lines[-1]
-            parts.append(f'{model} epoch {epoch} {iteration}, {eta} left')
+        progress = read_progress(work_dir / f'train {model}.log')
+        if progress:
+            left = timedelta(seconds=progress.seconds_left)
+            parts.append(f'{model} {progress.where}, {left} left')
         else:
             parts.append(f'{model} starting')
     return f'  {format_time(seconds)}: {"; ".join(parts)}'
@@ -252,11 +253,6 @@ def draw_one(
     figure.colorbar(bar, ax=heat, fraction=0.045)
     figure.savefig(path, dpi=80, pil_kwargs=dict(quality=85))
     plt.close(figure)
-
-
-def format_time(seconds: float) -> str:
-    """Minutes and seconds."""
-    return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from typing import Dict, List, NamedTuple, Sequence
 import matplotlib
 import numpy as np
 
+from mmdet_klrpn.benchmark.tables import Table
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
     LEVELS,
@@ -115,10 +116,10 @@ def format_tables(runs: Sequence[Measured]) -> str:
             name = f'{model}, {kind}'
             stds.append(_row(name, kind, own, STD_COLUMNS))
         scores.append(_row(model, 'objectness', own, OBJECTNESS_COLUMNS))
-    tables = [_table(scores, OBJECTNESS_COLUMNS)]
+    tables = [Table('', ['', *OBJECTNESS_COLUMNS], scores)]
     if stds:
-        tables.insert(0, _table(stds, STD_COLUMNS))
-    return '\n\n'.join(tables)
+        tables.insert(0, Table('', ['', *STD_COLUMNS], stds))
+    return '\n\n'.join(table.markdown() for table in tables)
 
 
 def _row(
@@ -136,11 +137,6 @@ def _row(
             cell += f' ({min(values):.3f} to {max(values):.3f})'
         cells.append(cell)
     return cells
-
-
-def _table(rows: Sequence[List[str]], columns: Dict[str, str]) -> str:
-    lines = [['', *columns], ['---', *['---:'] * len(columns)], *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def draw(runs: Sequence[Measured], path: Path) -> None:

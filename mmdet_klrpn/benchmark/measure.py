@@ -9,7 +9,6 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 import torch
-from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
@@ -18,7 +17,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 from torch.utils.data import DataLoader
 
-import mmdet_klrpn.models  # noqa: F401
+from mmdet_klrpn.apis import load_detector
 
 from .columns import AP_NAMES, PROPOSAL_NUMBERS, RECALL_NUMBERS
 from .cost import (
@@ -82,7 +81,7 @@ def measure(run: Run) -> None:
     ground_truth, ann_file = read_ground_truth(config, classes)
     device = torch.device(get_device())
     text = config.pretty_text  # building the model changes it
-    model = init_detector(config, str(checkpoint), 'none', device)
+    model = load_detector(config, str(checkpoint), device)
     if not (hasattr(model, 'rpn_head') and hasattr(model, 'roi_head')):
         raise ValueError(f'{run.name}: {type(model).__name__} has no RPN')
 

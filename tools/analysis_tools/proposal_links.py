@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Measure every link from proposals to detections, of one detector or more.
+
+A first stage may recall as much as another and its detector still have the
+lower AP. For each trained two-stage detector: recall of the proposals by class
+and size, ranks of objects, duplicates, AP with perfect classes, boxes or
+proposals, and what the first stage gives the RoI head to learn from. Runs of
+one config are its seeds; another config is compared with the first, paired by
+seed.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Sequence
+
+from mmdet_klrpn.benchmark.links import format_page, measure_links
+from mmdet_klrpn.benchmark.runs import Run
+
+
+class Given(NamedTuple):
+    """A detector of the command line.
+
+    Attributes:
+        config (str): File of its config.
+        checkpoint (str): File of its weights.
+        seed (int, optional): Of its training, where its folder says it.
+    """
+
+    config: str
+    checkpoint: str
+    seed: Optional[int]
+
+
+def parse(words: Sequence[str]) -> List[Given]:
+    """Detectors that are named by folders, or configs and checkpoints.
+
+    Args:
+        words (Sequence[str]): Each the folder of a run, or a config that has
+            its checkpoint behind it.
+
+    Raises:
+        ValueError: If a folder has no finished training, or a config no
+            checkpoint.
+    """
+    found, rest = [], list(words)
+    while rest:
+        word = Path(rest.pop(0))
+        if word.is_dir():
+            run = Run(word.resolve())
+            if run.checkpoint is None:
+                raise ValueError(
+                    f'{word} has no finished training of {run.config}.py: '
+                    'name its config and its checkpoint'
+                )
+            found.append(
+                Given(str(run.dumped_config), str(run.checkpoint), run.seed)
+            )
+        elif rest and not Path(rest[0]).is_dir():
+            checkpoint = rest.pop(0)
+            found.append(Given(str(word), checkpoint, _seed(checkpoint)))
+        else:
+            raise ValueError(
+                f'{word} is no folder of a run, nor has it a checkpoint '
+                'behind it'
+            )
+    return found
+
+
+def _seed(checkpoint: str) -> Optional[int]:
+    """The seed of a checkpoint in a folder seed<k>."""
+    try:
+        return Run(Path(checkpoint).resolve().parent).seed
+    except ValueError:
+        return None
+
+
+def number(runs: Sequence[dict]) -> None:
+    """Number those runs of a config of which no folder says the seed."""
+    for run in runs:
+        if run['seed'] is None:
+            taken = {r['seed'] for r in runs if r['model'] == run['model']}
+            run['seed'] = next(i for i in range(len(runs)) if i not in taken)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'detectors',
+        nargs='+',
+        metavar='RUN',
+        help='folder of a run of tools/benchmark.py, or CONFIG CHECKPOINT',
+    )
+    parser.add_argument(
+        '-o',
+        '--out-dir',
+        type=Path,
+        required=True,
+        help='for links.md and links.json',
+    )
+    parser.add_argument(
+        '--train-images',
+        type=int,
+        default=2000,
+        help='to see what is learnt from, at most',
+    )
+    args = parser.parse_args()
+    runs = []
+    try:
+        for config, checkpoint, seed in parse(args.detectors):
+            print(checkpoint, file=sys.stderr)
+            run = measure_links(config, checkpoint, args.train_images)
+            runs.append(dict(run, seed=seed))
+        number(runs)
+        page = format_page(runs)
+    except (OSError, ValueError) as error:
+        sys.exit(f'proposal_links: {error}')
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(runs, indent=1)
+    (args.out_dir / 'links.json').write_text(f'{text}\n')
+    (args.out_dir / 'links.md').write_text(page)
+    print(page)
+
+
+if __name__ == '__main__':
+    main()

@@ -70,6 +70,8 @@ def measure_links(config: str, checkpoint: str, train_images: int) -> dict:
     model = load_detector(config, str(checkpoint), get_device())
     _check(model)
     items = split_items(cfg, 'test')
+    if not items:
+        raise ValueError('test_dataloader.dataset has no image')
     classes = items[0][0].metainfo['classes']
     ground_truth, ann_file = read_ground_truth(cfg, classes)
     truth = CocoObjects(ground_truth)
@@ -211,13 +213,13 @@ def _teach(
             scale = image.scale
             boxes = scale.new_tensor(own.bboxes) * scale
             labels = torch.from_numpy(own.labels).to(scale.device)
-            sampled = sample_rois(
+            drawn = sample_rois(
                 model.roi_head,
                 image.features,
                 proposals,
                 InstanceData(bboxes=boxes, labels=labels),
                 InstanceData(bboxes=scale.new_tensor(crowds) * scale),
             )
-            taught.append(count(sampled))
+            taught.append(count(*drawn))
             objects.append(own)
     return taught, Objects(*map(np.concatenate, zip(*objects)))

@@ -187,11 +187,9 @@ def precision_row(coco_eval: COCOeval, ground_truth: dict) -> Row:
         if not annotation['iscrowd']
     )
     by_class = {
-        category['name']: float(
-            precision[..., ids.index(category['id'])].mean()
-        )
-        for category in categories
-        if counts[category['id']]
+        c['name']: float(precision[..., ids.index(c['id'])].mean())
+        for c in categories
+        if counts[c['id']]
     }
     weights = [counts[c['id']] for c in categories if counts[c['id']]]
     row[WEIGHTED] = float(np.average(list(by_class.values()), weights=weights))

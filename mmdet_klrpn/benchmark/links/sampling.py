@@ -1,6 +1,6 @@
 """Link 5: what the first stage gives the RoI head to learn from."""
 
-from typing import Dict, NamedTuple, Sequence
+from typing import Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from mmdet.models.task_modules.samplers import SamplingResult
@@ -22,12 +22,15 @@ class Taught(NamedTuple):
             ``add_gt_as_proposals`` lets it be.
         proposals (np.ndarray): (k, ) sampled proposals that are positive.
         ious (np.ndarray): (k, ) sum of the latter's IoU with the object.
-        negatives (int): Of the image.
+        assigned (int): Proposals of the image that were positive before some
+            were drawn.
+        negatives (int): That were drawn.
     """
 
     boxes: np.ndarray
     proposals: np.ndarray
     ious: np.ndarray
+    assigned: int
     negatives: int
 
 
@@ -53,7 +56,7 @@ def sample_rois(
     proposals: InstanceData,
     objects: InstanceData,
     ignored: InstanceData,
-) -> SamplingResult:
+) -> Tuple[int, SamplingResult]:
     """Assign and sample by the RoI head's own assigner and sampler.
 
     Args:
@@ -62,17 +65,22 @@ def sample_rois(
         proposals (InstanceData): ``priors`` (n, 4) in pixels of the input.
         objects (InstanceData): ``bboxes`` (k, 4) likewise, ``labels`` (k, ).
         ignored (InstanceData): ``bboxes`` (m, 4) of crowds.
+
+    Returns:
+        tuple[int, SamplingResult]: How many proposals are positive, and those
+        that are drawn.
     """
     if isinstance(roi_head, RFCNRoIHead):  # its sampler may pool maps
         features = roi_head.score_maps(features)
     assigned = roi_head.bbox_assigner.assign(proposals, objects, ignored)
-    return roi_head.bbox_sampler.sample(
+    positive = int((assigned.gt_inds > 0).sum())  # before objects are added
+    return positive, roi_head.bbox_sampler.sample(
         assigned, proposals, objects, feats=list(features)
     )
 
 
-def count(sampled: SamplingResult) -> Taught:
-    """Count the positives of each object of an image."""
+def count(assigned: int, sampled: SamplingResult) -> Taught:
+    """Count what :func:`sample_rois` gives, by object."""
     owner = sampled.pos_assigned_gt_inds.long().cpu().numpy()
     added = sampled.pos_is_gt.cpu().numpy().astype(bool)
     ious = bbox_overlaps(
@@ -90,6 +98,7 @@ def count(sampled: SamplingResult) -> Taught:
         by_object(added, ones),
         by_object(~added, ones),
         by_object(~added, ious),
+        assigned,
         len(sampled.neg_inds),
     )
 
@@ -115,6 +124,7 @@ def sampling_links(
     return dict(
         samples={
             'of an image': {
+                'assigned proposals': sum(i.assigned for i in images) / number,
                 'positives': positives.sum() / number,
                 'which are proposals': proposals.sum() / number,
                 'which are added objects': boxes.sum() / number,

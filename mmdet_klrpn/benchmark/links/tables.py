@@ -32,6 +32,11 @@ class Detector(NamedTuple):
         ]
         return None if None in found else found
 
+    def mean(self, link: str, row: str, column: str) -> Optional[float]:
+        """A figure's mean over seeds; None if a seed has none."""
+        found = self.values(link, row, column, list(self.runs))
+        return None if found is None else sum(found) / len(found)
+
 
 def group_runs(runs: Sequence[dict]) -> List[Detector]:
     """Runs by their config, in the order in which configs appear.
@@ -82,30 +87,22 @@ def link_table(detectors: Sequence[Detector], link: Link) -> Table:
         detectors (Sequence[Detector]): Differences are from the first.
         link (Link): Which.
     """
-    rows = next(iter(detectors[0].runs.values()))['links'][link.name]
+    first, *others = detectors
+    rows = next(iter(first.runs.values()))['links'][link.name]
     columns = list(next(iter(rows.values())))
     lines = []
     for row in rows:
         for detector in detectors:
-            cells = [
-                link.show(_mean(detector.values(link.name, row, c, seeds)))
-                for c in columns
-                for seeds in [sorted(detector.runs)]
+            means = [detector.mean(link.name, row, c) for c in columns]
+            name = f'{row}, {detector.letter}'
+            lines.append([name, *map(link.show, means)])
+        for other in others:
+            found = [
+                difference((first, other), link.name, row, c) for c in columns
             ]
-            lines.append([f'{row}, {detector.letter}', *cells])
-        for other in detectors[1:]:
-            pair = detectors[0], other
-            cells = [
-                _show(link, difference(pair, link.name, row, c))
-                for c in columns
-            ]
-            name = f'{row}, {other.letter} \N{MINUS SIGN} {pair[0].letter}'
-            lines.append([name, *cells])
+            name = f'{row}, {other.letter} \N{MINUS SIGN} {first.letter}'
+            lines.append([name, *(_show(link, each) for each in found)])
     return Table(link.title, ['', *columns], lines)
-
-
-def _mean(values: Optional[List[float]]) -> Optional[float]:
-    return None if values is None else sum(values) / len(values)
 
 
 def _show(link: Link, found: Optional[Difference]) -> str:

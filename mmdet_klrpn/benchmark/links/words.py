@@ -96,9 +96,10 @@ LINKS = (
         'samples',
         '5. What trains the RoI head',
         'Training images seen without augmentation by the trained detector, '
-        "with train_cfg's numbers of proposals, its assigner and its sampler. "
-        "The sampler adds the objects' own boxes where it is told to. Means "
-        'over images.',
+        "with train_cfg's number of proposals, its assigner and its sampler. "
+        'Of the proposals assigned to an object the sampler draws some, and '
+        "adds the objects' own boxes before, where it is told to. Means over "
+        'images.',
         scale=1,
     ),
     Link(

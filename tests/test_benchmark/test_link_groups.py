@@ -6,6 +6,7 @@ import pytest
 from mmdet_klrpn.benchmark.links.groups import (
     Objects,
     make_groups,
+    quarter_areas,
     size_edges,
 )
 
@@ -36,6 +37,20 @@ def test_quarters_hold_a_quarter_of_the_objects_each():
         *[[False] * 3] * 2,
         [True, False, False],
     ]
+
+
+def test_areas_of_quarters_hold_the_same_objects():
+    # As many as leave an object at each edge.
+    sizes = np.random.default_rng(0).uniform(5, 50, 101)
+    objects = make_objects(sizes, [0] * 101)
+    edges = size_edges(objects)
+    assert all(np.isclose(objects.sizes, edge).any() for edge in edges)
+    quarters = make_groups(objects, 'a', edges).quarters
+    areas = quarter_areas(edges)
+    assert list(areas) == list(quarters)
+    own = np.prod(objects.bboxes[:, 2:] - objects.bboxes[:, :2], axis=1)
+    for (low, high), members in zip(areas.values(), quarters.values()):
+        assert ((own >= low) & (own <= high)).tolist() == members.tolist()
 
 
 def test_classes_count_alike_in_their_mean():

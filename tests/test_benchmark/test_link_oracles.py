@@ -6,7 +6,11 @@ import torch
 from mmengine.config import ConfigDict
 from synthetic_runs import make_scene
 
-from mmdet_klrpn.benchmark.detection import evaluate, pack_detections
+from mmdet_klrpn.benchmark.detection import (
+    average_precisions,
+    evaluate,
+    pack_detections,
+)
 from mmdet_klrpn.benchmark.links.oracles import (
     BOXES,
     CLASSIFICATION,
@@ -66,9 +70,9 @@ def precisions(own, given=None):
         TEST_CFG,
     )
     return {
-        way: precision_row(
-            evaluate(TRUTH, pack_detections(7, instances, [4, 2])), TRUTH
-        )['AP']
+        way: precision_row(TRUTH, pack_detections(7, instances, [4, 2]), {})[
+            'AP'
+        ]
         for way, instances in found.items()
     }
 
@@ -182,7 +186,7 @@ def test_precision_by_class_and_by_objects():
         dict(id=5, name='rock'),
         dict(id=3, name='tree'),
     ]
-    row = precision_row(evaluate(truth, detections), truth)
+    row = precision_row(truth, detections, {})
     alone = {}
     for category in truth['categories']:
         own = dict(truth, categories=[category])
@@ -192,7 +196,7 @@ def test_precision_by_class_and_by_objects():
             if a['category_id'] == category['id']
         ]
         found = [d for d in detections if d['category_id'] == category['id']]
-        alone[category['name']] = precision_row(evaluate(own, found), own)
+        alone[category['name']] = precision_row(own, found, {})
         assert list(alone[category['name']]) == ['AP', 'AP50', 'AP75']
     assert row['rock'] is None
     assert row['bush'] == pytest.approx(alone['bush']['AP'])
@@ -208,3 +212,24 @@ def test_precision_by_class_and_by_objects():
     weighted = np.average([row['bush'], row['tree']], weights=numbers)
     assert row[WEIGHTED] == pytest.approx(weighted)
     assert abs(row['bush'] - row['tree']) > 0.01
+
+
+def test_precision_of_sizes():
+    truth, detections = make_scene()
+    areas = {
+        'tiny': (0, 100.0),
+        'a': (0, 32**2),
+        'b': (32**2, 96**2),
+        'c': (96**2, 1e10),
+    }
+    row = precision_row(truth, detections, areas)
+    expected = average_precisions(evaluate(truth, detections))
+    assert row['tiny'] is None
+    # COCO's are at 1000 detections of an image, here as many as at 100.
+    found = [row[name] for name in 'abc']
+    assert found == pytest.approx(expected[3:].tolist())
+    assert len(set(found)) == 3
+    # By the boxes' areas, whatever the masks' are.
+    for annotation in truth['annotations']:
+        annotation['area'] = 1
+    assert precision_row(truth, detections, areas) == row

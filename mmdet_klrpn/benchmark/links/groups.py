@@ -1,6 +1,14 @@
 """Objects, and the groups in which recall is looked at: classes and sizes."""
 
-from typing import Callable, Dict, NamedTuple, Optional, Sequence
+from typing import (
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -89,6 +97,27 @@ def size_edges(objects: Objects) -> np.ndarray:
     return np.quantile(objects.sizes, [0.25, 0.5, 0.75])
 
 
+def quarter_names(edges: np.ndarray) -> List[str]:
+    """What the four quarters between three edges are called."""
+    low, mid, high = (f'{edge:.0f}' for edge in edges)
+    return [
+        f'Q1, to {low} px',
+        f'Q2, to {mid} px',
+        f'Q3, to {high} px',
+        f'Q4, over {high} px',
+    ]
+
+
+def quarter_areas(edges: np.ndarray) -> Dict[str, Tuple[float, float]]:
+    """Least and greatest area of each quarter, in square pixels.
+
+    COCO counts both ends of a range; a limit is therefore a hair above the
+    edge, at which an object may be, and which is the lower quarter's.
+    """
+    limits = [0.0, *((1 + 1e-9) * np.square(edges)).tolist(), 1e10]
+    return dict(zip(quarter_names(edges), zip(limits, limits[1:])))
+
+
 def make_groups(
     objects: Objects, classes: Sequence[str], edges: np.ndarray
 ) -> Groups:
@@ -100,16 +129,9 @@ def make_groups(
         edges (np.ndarray): (3, ) of :func:`size_edges`; an object of the size
             of an edge is in the quarter below it.
     """
-    low, mid, high = (f'{edge:.0f}' for edge in edges)
-    names = (
-        f'Q1, to {low} px',
-        f'Q2, to {mid} px',
-        f'Q3, to {high} px',
-        f'Q4, over {high} px',
-    )
     quarter = np.digitize(objects.sizes, edges, right=True)
     by_class = {name: objects.labels == i for i, name in enumerate(classes)}
     return Groups(
         by_class if len(classes) > 1 else {},
-        {name: quarter == i for i, name in enumerate(names)},
+        {name: quarter == i for i, name in enumerate(quarter_names(edges))},
     )

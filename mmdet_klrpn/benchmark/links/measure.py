@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mmdet_klrpn.apis import load_detector
 from mmdet_klrpn.evaluation.split_items import Item, split_items
 
-from ..detection import evaluate, pack_detections
+from ..detection import pack_detections
 from ..ground_truth import read_ground_truth
 from ..measure import own_number
-from .groups import Groups, Objects, Row, make_groups, size_edges
+from .groups import Objects, Row, make_groups, quarter_areas, size_edges
 from .image import Image, refine, see
 from .objects import CocoObjects, objects_of
 from .oracles import detect_each_way, precision_row
@@ -75,20 +75,19 @@ def measure_links(config: str, checkpoint: str, train_images: int) -> dict:
     classes = items[0][0].metainfo['classes']
     ground_truth, ann_file = read_ground_truth(cfg, classes)
     truth = CocoObjects(ground_truth)
-    edges = size_edges(truth.objects)
     test = _TestPass(model, truth)
     for item in track_iter_progress(items, file=sys.stderr):
         test.add(item)
-    groups = make_groups(truth.objects, classes, edges)
-    links = test.links(groups, ann_file)
+    links = test.links(classes, ann_file)
     taught, objects = _teach(model, split_items(cfg, 'train'), train_images)
-    links.update(sampling_links(taught, make_groups(objects, classes, edges)))
+    groups = make_groups(objects, classes, test.edges)
+    links.update(sampling_links(taught, groups))
     return dict(
         model=Path(config).stem,
         checkpoint=str(checkpoint),
         num_proposals=own_number(model),
         classes=list(classes),
-        size_edges=edges.tolist(),
+        size_edges=test.edges.tolist(),
         test_images=len(items),
         test_objects=len(truth.ids),
         train_images=len(taught),
@@ -123,6 +122,7 @@ class _TestPass:
 
     def __init__(self, model: nn.Module, truth: CocoObjects) -> None:
         self.model, self.truth = model, truth
+        self.edges = size_edges(truth.objects)
         number = len(truth.ids)
         self.firsts = np.full((number, len(RANK_IOUS)), np.inf)
         self.duplicates = np.zeros(number)
@@ -171,10 +171,11 @@ class _TestPass:
             self.model.roi_head.test_cfg,
         )
 
-    def links(self, groups: Groups, ann_file: str) -> Links:
+    def links(self, classes: Sequence[str], ann_file: str) -> Links:
         """The figures, once all images are added."""
+        groups = make_groups(self.truth.objects, classes, self.edges)
         ranks = matched_ranks(ann_file, self.predictions, self.truth.ids)
-        data = self.truth.ground_truth
+        data, areas = self.truth.ground_truth, quarter_areas(self.edges)
         return dict(
             recall=recall_rows(ranks, groups),
             rank=rank_rows(self.firsts, groups),
@@ -182,7 +183,7 @@ class _TestPass:
             claims=claim_rows(self.claims),
             duplicates=duplicate_rows(self.duplicates, groups),
             precision={
-                way: precision_row(evaluate(data, found), data)
+                way: precision_row(data, found, areas)
                 for way, found in self.detections.items()
             },
         )

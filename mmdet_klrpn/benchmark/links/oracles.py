@@ -24,7 +24,7 @@ Crowds are no objects here; the evaluation ignores what is on them.
 """
 
 from collections import Counter
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from ..columns import AP_NAMES
-from ..detection import average_precisions
+from ..detection import average_precisions, evaluate
 from .groups import Row
 
 DETECTOR = 'detector'
@@ -163,35 +163,57 @@ def detect_each_way(
     }
 
 
-def precision_row(coco_eval: COCOeval, ground_truth: dict) -> Row:
-    """APs of a COCOeval, that of each class, and their mean by objects.
+def precision_row(
+    ground_truth: dict,
+    detections: List[dict],
+    areas: Dict[str, Tuple[float, float]],
+) -> Row:
+    """APs of detections: of all, of each class and of each size.
 
     COCO's AP is the mean over classes; ``WEIGHTED`` gives each class the
     weight of its number of objects, as recall over all objects does.
 
     Args:
-        coco_eval (COCOeval): Evaluated and accumulated.
-        ground_truth (dict): COCO annotations that it was evaluated on.
+        ground_truth (dict): COCO annotations of the classes.
+        detections (list[dict]): COCO results of boxes.
+        areas (dict[str, tuple[float, float]]): Ranges of boxes' areas.
     """
+    annotations = [
+        dict(a, area=a['bbox'][2] * a['bbox'][3])  # not the mask's
+        for a in ground_truth['annotations']
+    ]
+    truth = dict(ground_truth, annotations=annotations)
+    coco_eval = evaluate(truth, detections, areas)
     values = dict(zip(AP_NAMES, average_precisions(coco_eval).tolist()))
     row: Row = {name: values[name] for name in _SHOWN}
-    categories = ground_truth['categories']
-    if len(categories) == 1:
-        return row
-    # (IoU thresholds, recalls, categories) of all areas, 100 detections.
-    precision = coco_eval.eval['precision'][..., 0, 0]
+    # (IoU thresholds, recalls, categories, areas), 100 detections an image.
+    precision = coco_eval.eval['precision'][..., 0]
+    if len(ground_truth['categories']) > 1:
+        row.update(_by_class(precision[..., 0], coco_eval, ground_truth))
+    for i, area in enumerate(coco_eval.params.areaRngLbl):
+        if area in areas:
+            row[area] = _mean(precision[..., i])
+    return row
+
+
+def _by_class(
+    precision: np.ndarray, coco_eval: COCOeval, ground_truth: dict
+) -> Row:
     ids = list(coco_eval.params.catIds)
     counts = Counter(
         annotation['category_id']
         for annotation in ground_truth['annotations']
         if not annotation['iscrowd']
     )
-    by_class = {
-        c['name']: float(precision[..., ids.index(c['id'])].mean())
-        for c in categories
-        if counts[c['id']]
-    }
-    weights = [counts[c['id']] for c in categories if counts[c['id']]]
-    row[WEIGHTED] = float(np.average(list(by_class.values()), weights=weights))
-    row.update({c['name']: by_class.get(c['name']) for c in categories})
-    return row
+    row, total = {}, 0.0
+    for category in ground_truth['categories']:
+        own = _mean(precision[..., ids.index(category['id'])])
+        row[category['name']] = own
+        total += (own or 0.0) * counts[category['id']]
+    return {WEIGHTED: total / sum(counts.values()), **row}
+
+
+def _mean(precision: np.ndarray) -> Optional[float]:
+    """Mean where there is an object; pycocotools marks 'none' by -1."""
+    valid = precision[precision > -1]
+    return float(valid.mean()) if valid.size else None

@@ -90,7 +90,8 @@ LINKS = (
         "object is replaced by the object's box; scores are the detector's. "
         "*Oracle proposals*: the objects' boxes are the proposals, and the "
         'second stage does the rest. *AP by objects* is the mean of the '
-        "classes' APs by their numbers of objects.",
+        "classes' APs by their numbers of objects; of a size quarter, objects "
+        'and detections of other sizes are ignored as in AP S, M and L.',
     ),
     Link(
         'samples',

@@ -138,12 +138,12 @@ def test_tool_writes_and_compares(tiny, given, tmp_path, monkeypatch, capsys):
 
 def test_detectors_of_the_command_line(tiny, given, tmp_path):
     config, checkpoint = given
-    run = (config, checkpoint, 3)
+    run = ('tiny', config, checkpoint, 3)
     assert proposal_links.parse([str(tiny)]) == [run]
-    # A checkpoint in such a folder has its seed, another has none.
+    # A checkpoint in such a folder is of its name and seed.
     (tmp_path / 'a.pth').touch()
     words = [config, checkpoint, str(tiny), config, str(tmp_path / 'a.pth')]
-    last = (config, words[-1], None)
+    last = ('tiny', config, words[-1], None)
     assert proposal_links.parse(words) == [run, run, last]
     for words, reason in (
         ([str(tmp_path)], 'has no finished training'),

@@ -4,9 +4,9 @@
 A first stage may recall as much as another and its detector still have the
 lower AP. For each trained two-stage detector: recall of the proposals by class
 and size, ranks of objects, duplicates, AP with perfect classes, boxes or
-proposals, and what the first stage gives the RoI head to learn from. Runs of
-one config are its seeds; another config is compared with the first, paired by
-seed.
+proposals, and what the first stage gives the RoI head to learn from. Runs
+<name>/seed<k> of one name are the seeds of a detector; another is compared
+with the first, paired by seed.
 """
 
 import argparse
@@ -23,11 +23,13 @@ class Given(NamedTuple):
     """A detector of the command line.
 
     Attributes:
+        model (str): What it is called: runs called the same are its seeds.
         config (str): File of its config.
         checkpoint (str): File of its weights.
         seed (int, optional): Of its training, where its folder says it.
     """
 
+    model: str
     config: str
     checkpoint: str
     seed: Optional[int]
@@ -54,12 +56,10 @@ def parse(words: Sequence[str]) -> List[Given]:
                     f'{word} has no finished training of {run.config}.py: '
                     'name its config and its checkpoint'
                 )
-            found.append(
-                Given(str(run.dumped_config), str(run.checkpoint), run.seed)
-            )
+            files = str(run.dumped_config), str(run.checkpoint)
+            found.append(Given(run.config, *files, run.seed))
         elif rest and not Path(rest[0]).is_dir():
-            checkpoint = rest.pop(0)
-            found.append(Given(str(word), checkpoint, _seed(checkpoint)))
+            found.append(_of_files(word, Path(rest.pop(0))))
         else:
             raise ValueError(
                 f'{word} is no folder of a run, nor has it a checkpoint '
@@ -68,12 +68,14 @@ def parse(words: Sequence[str]) -> List[Given]:
     return found
 
 
-def _seed(checkpoint: str) -> Optional[int]:
-    """The seed of a checkpoint in a folder seed<k>."""
+def _of_files(config: Path, checkpoint: Path) -> Given:
+    """Named by the folder <name>/seed<k> of the checkpoint, or its config."""
+    run = Run(checkpoint.resolve().parent)
+    files = str(config), str(checkpoint)
     try:
-        return Run(Path(checkpoint).resolve().parent).seed
-    except ValueError:
-        return None
+        return Given(run.config, *files, run.seed)
+    except ValueError:  # its folder is not called so
+        return Given(config.stem, *files, None)
 
 
 def number(runs: Sequence[dict]) -> None:
@@ -109,10 +111,10 @@ def main() -> None:
     args = parser.parse_args()
     runs = []
     try:
-        for config, checkpoint, seed in parse(args.detectors):
+        for model, config, checkpoint, seed in parse(args.detectors):
             print(checkpoint, file=sys.stderr)
             run = measure_links(config, checkpoint, args.train_images)
-            runs.append(dict(run, seed=seed))
+            runs.append(dict(model=model, seed=seed, **run))
         number(runs)
         page = format_page(runs)
     except (OSError, ValueError) as error:

@@ -1,7 +1,6 @@
 """Measure every link of a detector from proposals to detections."""
 
 import sys
-from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -83,7 +82,6 @@ def measure_links(config: str, checkpoint: str, train_images: int) -> dict:
     groups = make_groups(objects, classes, test.edges)
     links.update(sampling_links(taught, groups))
     return dict(
-        model=Path(config).stem,
         checkpoint=str(checkpoint),
         num_proposals=own_number(model),
         classes=list(classes),

@@ -15,7 +15,7 @@ class Detector(NamedTuple):
 
     Attributes:
         letter (str): What rows call it.
-        model (str): Stem of its config.
+        model (str): Its name.
         runs (dict[int, dict]): Of :func:`measure_links`, by seed.
     """
 
@@ -39,13 +39,14 @@ class Detector(NamedTuple):
 
 
 def group_runs(runs: Sequence[dict]) -> List[Detector]:
-    """Runs by their config, in the order in which configs appear.
+    """Runs by the name of their detector, in the order in which it appears.
 
     Args:
-        runs (Sequence[dict]): Of :func:`measure_links`, with their ``seed``.
+        runs (Sequence[dict]): Of :func:`measure_links`, with their ``model``
+            and ``seed``.
 
     Raises:
-        ValueError: If a seed of a config is there twice, or runs were
+        ValueError: If a seed of a detector is there twice, or runs were
             measured on other objects.
     """
     for run in runs:
@@ -123,7 +124,7 @@ def format_page(runs: Sequence[dict]) -> str:
 
     Args:
         runs (Sequence[dict]): Of :func:`measure_links`, at least one, each
-            with its ``seed``.
+            with its ``model`` and ``seed``.
 
     Raises:
         ValueError: See :func:`group_runs`.

@@ -69,8 +69,8 @@ def test_page_has_every_link_and_what_it_is_of():
     page = format_page(RUNS)
     for link in LINKS:
         assert f'## {link.title}\n\n{link.meaning}\n\n|' in page
-    assert '- A: `rpn`, seeds 0, 1, 2, 300 proposals' in page
-    assert '- B: `kl`, seeds 0, 1, 300 proposals' in page
+    assert '- A: `rpn`, seeds 0, 1, 2, 300 proposals an image' in page
+    assert '- B: `kl`, seeds 0, 1, 300 proposals an image' in page
     assert '5 objects in 4 test images, 7 in 6 training images' in page
     alone = format_page(RUNS[:1])
     assert '\N{MINUS SIGN}' not in alone

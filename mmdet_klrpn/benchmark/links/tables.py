@@ -146,7 +146,7 @@ def _what(detectors: Sequence[Detector]) -> str:
         numbers = {run['num_proposals'] for run in detector.runs.values()}
         lines.append(
             f'- {detector.letter}: `{detector.model}`, seeds {seeds}, '
-            f'{" or ".join(map(str, sorted(numbers)))} proposals'
+            f'{" or ".join(map(str, sorted(numbers)))} proposals an image'
         )
     run = next(iter(detectors[0].runs.values()))
     edges = ', '.join(f'{edge:.1f}' for edge in run['size_edges'])

@@ -82,6 +82,7 @@ def test_page_has_every_link_and_what_it_is_of():
 def test_refuses_what_cannot_be_compared():
     with pytest.raises(ValueError, match=r'rpn has seed 0 twice'):
         format_page([RUNS[0], copy.deepcopy(RUNS[0])])
-    other = dict(RUNS[3], test_objects=6)
-    with pytest.raises(ValueError, match='has test_objects 6, but rpn/seed0'):
-        format_page([RUNS[0], other])
+    for key in ('test_objects', 'train_images'):
+        other = dict(RUNS[3], **{key: 9})
+        with pytest.raises(ValueError, match=f'has {key} 9, but rpn/seed0'):
+            format_page([RUNS[0], other])

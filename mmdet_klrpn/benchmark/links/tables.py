@@ -7,7 +7,14 @@ from ..statistics import Difference, compare
 from ..tables import Table
 from .words import DEFINITIONS, LINKS, Link
 
-_MUST_AGREE = ('classes', 'size_edges', 'test_images', 'test_objects')
+_MUST_AGREE = (
+    'classes',
+    'size_edges',
+    'test_images',
+    'test_objects',
+    'train_images',
+    'train_objects',
+)
 
 
 class Detector(NamedTuple):
@@ -55,7 +62,7 @@ def group_runs(runs: Sequence[dict]) -> List[Detector]:
                 raise ValueError(
                     f'{run["checkpoint"]} has {key} {run[key]}, but '
                     f'{runs[0]["checkpoint"]} has {runs[0][key]}: compare '
-                    'detectors of one test set'
+                    'detectors of the same data sets'
                 )
     by_model: Dict[str, Dict[int, dict]] = {}
     for run in runs:

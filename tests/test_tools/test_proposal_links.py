@@ -152,9 +152,15 @@ def test_detectors_of_the_command_line(tiny, given, tmp_path):
     ):
         with pytest.raises(ValueError, match=reason):
             proposal_links.parse(words)
-    runs = [dict(model=m, seed=s) for m, s in zip('aaab', (1, None, None, 4))]
-    proposal_links.number(runs)
-    assert [run['seed'] for run in runs] == [1, 0, 2, 4]
+    runs = [
+        proposal_links.Given(model, '', f'{model}.pth', seed)
+        for model, seed in zip('aaab', (None, 1, None, 4))
+    ]
+    numbered = proposal_links.number(runs)
+    assert [given.seed for given in numbered] == [0, 1, 2, 4]
+    # Before anything is measured.
+    with pytest.raises(ValueError, match=r'b has seed 4 twice.*b\.pth'):
+        proposal_links.number([*runs, runs[-1]])
 
 
 def test_refuses_other_detectors(given, tmp_path, monkeypatch):

@@ -78,12 +78,29 @@ def _of_files(config: Path, checkpoint: Path) -> Given:
         return Given(config.stem, *files, None)
 
 
-def number(runs: Sequence[dict]) -> None:
-    """Number those runs of a config of which no folder says the seed."""
-    for run in runs:
-        if run['seed'] is None:
-            taken = {r['seed'] for r in runs if r['model'] == run['model']}
-            run['seed'] = next(i for i in range(len(runs)) if i not in taken)
+def number(found: Sequence[Given]) -> List[Given]:
+    """Number those runs of a detector of which no folder says the seed.
+
+    Raises:
+        ValueError: If a seed of a detector is there twice.
+    """
+    taken = set()
+    for model, _, checkpoint, seed in found:
+        if (model, seed) in taken:
+            raise ValueError(
+                f'{model} has seed {seed} twice, once with {checkpoint}'
+            )
+        if seed is not None:
+            taken.add((model, seed))
+    numbered = []
+    for given in found:
+        if given.seed is None:
+            seeds = range(len(found))
+            free = next(s for s in seeds if (given.model, s) not in taken)
+            given = given._replace(seed=free)
+            taken.add((given.model, free))
+        numbered.append(given)
+    return numbered
 
 
 def main() -> None:
@@ -109,20 +126,19 @@ def main() -> None:
         help='to see what is learnt from, at most',
     )
     args = parser.parse_args()
-    runs = []
     try:
-        for model, config, checkpoint, seed in parse(args.detectors):
+        runs = []
+        for model, config, checkpoint, seed in number(parse(args.detectors)):
             print(checkpoint, file=sys.stderr)
             run = measure_links(config, checkpoint, args.train_images)
             runs.append(dict(model=model, seed=seed, **run))
-        number(runs)
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(runs, indent=1)
+        (args.out_dir / 'links.json').write_text(f'{text}\n')
         page = format_page(runs)
+        (args.out_dir / 'links.md').write_text(page)
     except (OSError, ValueError) as error:
         sys.exit(f'proposal_links: {error}')
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(runs, indent=1)
-    (args.out_dir / 'links.json').write_text(f'{text}\n')
-    (args.out_dir / 'links.md').write_text(page)
     print(page)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from typing import Dict, List
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -40,13 +40,19 @@ def pack_detections(
     ]
 
 
-def evaluate(ground_truth: dict, detections: List[dict]) -> COCOeval:
+def evaluate(
+    ground_truth: dict,
+    detections: List[dict],
+    areas: Optional[Dict[str, Tuple[float, float]]] = None,
+) -> COCOeval:
     """Match detections with objects.
 
     Args:
         ground_truth (dict): COCO annotations; every image and category in it
             counts.
         detections (list[dict]): COCO results of boxes.
+        areas (dict[str, tuple[float, float]], optional): More ranges of
+            objects' areas, in square pixels, by label.
 
     Returns:
         COCOeval: Evaluated and accumulated.
@@ -65,6 +71,9 @@ def evaluate(ground_truth: dict, detections: List[dict]) -> COCOeval:
         # Not loadRes, which fails where nothing is detected at all.
         coco_eval = COCOeval(truth, _index(found, ground_truth), 'bbox')
         coco_eval.params.maxDets = list(MAX_DETECTIONS)
+        for label, limits in (areas or {}).items():
+            coco_eval.params.areaRngLbl.append(label)
+            coco_eval.params.areaRng.append(list(limits))
         coco_eval.evaluate()
         coco_eval.accumulate()
     return coco_eval

@@ -1,14 +1,12 @@
 """Errors of the proposals of a detector, over a data set."""
 
 import sys
-from typing import Iterator, List, Tuple, Union
+from typing import List
 
 import numpy as np
-from mmdet.registry import DATASETS
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import get_test_pipeline_cfg
-from mmengine.config import Config, ConfigDict
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 from mmengine.utils import track_iter_progress
@@ -16,8 +14,7 @@ from mmengine.utils import track_iter_progress
 from mmdet_klrpn.apis import load_detector, propose, rpn_head
 
 from .functional import ProposalErrors, concatenate, proposal_errors
-
-Item = Tuple[BaseDataset, int]
+from .split_items import Item, split_items
 
 
 class FirstStageErrors:
@@ -79,32 +76,8 @@ class FirstStageErrors:
         return concatenate(images)
 
     def items(self, split: str) -> List[Item]:
-        """Every image of a dataloader's data sets, once, as in a test.
-
-        Args:
-            split (str): 'train' or 'test'.
-
-        Returns:
-            list[tuple[BaseDataset, int]]: Data set and index of each image.
-        """
-        config = self.config.copy()
-        pipeline = get_test_pipeline_cfg(config)
-        items = []
-        for leaf in _leaves(config[f'{split}_dataloader'].dataset):
-            dataset = DATASETS.build(ConfigDict(leaf, pipeline=pipeline))
-            items += [(dataset, index) for index in range(len(dataset))]
-        return items
-
-
-def _leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:
-    """Data sets inside of wrappers that repeat, join or mix them."""
-    inner: Union[list, tuple] = dataset.get('datasets', ())
-    if 'dataset' in dataset:
-        inner = [dataset['dataset']]
-    if not inner:
-        yield dataset
-    for part in inner:
-        yield from _leaves(part)
+        """Every image of a dataloader's data sets, see :func:`split_items`."""
+        return split_items(self.config, split)
 
 
 def _errors(

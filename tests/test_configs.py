@@ -139,6 +139,7 @@ def test_paper_variants_are_what_the_sources_state():
         assert head.neg_divergence == 'forward'
         assert head.num_stds == 1
         assert head.neg_std == 3
+        assert head.loss_bbox is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigType, InstanceList, OptInstanceList, reduce_mean
+from mmdet.utils import (
+    ConfigType,
+    InstanceList,
+    OptConfigType,
+    OptInstanceList,
+    reduce_mean,
+)
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -30,7 +36,7 @@ from .sparse_anchor_mixin import SparseAnchorMixin
 
 @MODELS.register_module()
 class KLRPNHead(SparseAnchorMixin, RPNHead):
-    """RPN head trained by one loss, the KL divergence of box offsets.
+    """RPN head whose score is trained by the KL divergence of box offsets.
 
     Seo et al., "KL-Divergence-Based Region Proposal Network for Object
     Detection", ICIP 2020. An anchor predicts a Gaussian over its encoded
@@ -38,8 +44,16 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
     of its ground-truth box, a negative's a wide Gaussian around its own mean.
     The predicted standard deviation replaces the classifier's score.
 
+    In the paper the divergence is the only loss. Its gradient with respect to
+    a mean is the error over the variance, so whatever the head is unsure of,
+    small objects first, all but stops to move its box. Here ``loss_bbox``
+    trains the means, as in RPNHead, and the divergence the deviations, at the
+    error that there is; this is the remedy of Seitzer et al., "On the Pitfalls
+    of Heteroscedastic Uncertainty Estimation", ICLR 2022, for beta = 1, but
+    for the squared error. ``loss_bbox=None`` is the paper's one loss.
+
     A drop-in for :class:`RPNHead`: it takes every argument of that head, of
-    which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
+    which ``loss_cls`` is accepted and unused. Parameters
     keep their names; ``rpn_cls`` predicts the logits that
     :mod:`.log_variance` turns into log-variances, so that the checkpoint of a
     trained RPNHead ranks proposals as it did. Its one logit per anchor is
@@ -65,7 +79,10 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             that nobody labelled, that of the latter linearly. Positives always
             use the forward one, the only one finite for a Dirac. Defaults to
             'reverse'.
-        loss_kl (dict): Config of the loss. Defaults to ``KLDivLoss``.
+        loss_kl (dict): Config of the divergence. Defaults to ``KLDivLoss``.
+        loss_bbox (dict, optional): Config of the loss of the means, of
+            encoded offsets. None trains them by the divergence. Defaults to
+            ``L1Loss``.
         std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
             nothing else, which makes them true to the errors. Defaults to 1.
         **kwargs: Further arguments of :class:`RPNHead`.
@@ -86,6 +103,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         min_std: float = 0.03,
         neg_divergence: str = 'reverse',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
+        loss_bbox: OptConfigType = dict(type='L1Loss', loss_weight=1.0),
         std_scale: float = 1.0,
         **kwargs,
     ) -> None:
@@ -105,7 +123,11 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
+        if loss_bbox is not None:
+            kwargs['loss_bbox'] = loss_bbox
         super().__init__(in_channels, num_classes, **kwargs)
+        if loss_bbox is None:
+            self.loss_bbox = None
         decoded = self.reg_decoded_bbox
         remedy = 'False: the divergence is one of encoded offsets'
         _check('reg_decoded_bbox', decoded, not decoded, remedy)
@@ -163,7 +185,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> Dict[str, Tensor]:
-        """Sum of the sampled anchors' divergences, over their number.
+        """Sum of the sampled anchors' losses, over their number.
 
         Args:
             logits (list[Tensor]): Per level, (N, A * S, H, W).
@@ -176,7 +198,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
 
         Returns:
             dict[str, Tensor]: Scalars: ``loss_rpn_pos`` and ``loss_rpn_neg``,
-            and, logged but not summed into the total, the positives per image
+            the divergences of positives and of negatives, ``loss_rpn_bbox``
+            if there is a ``loss_bbox``, and, logged but not summed into the total, the positives per image
             ``rpn_num_pos`` and the mean std, in encoded offsets, of positives
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
 
@@ -201,17 +224,16 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         # The same on every rank, or ranks with few samples would weigh more.
         avg_factor = log_var.new_tensor(float(samples.avg_factor))
         avg_factor = reduce_mean(avg_factor)
-        loss_pos = self.loss_kl(
+        losses = self._loss_pos(
             mean[pos],
             log_var[pos],
             samples.targets,
-            self.pos_std,
-            weight=samples.weights[pos, None],
-            avg_factor=avg_factor,
-            reduction_override='mean',
+            samples.weights[pos, None],
+            avg_factor,
         )
-        loss_neg = self._loss_neg(mean[neg], log_var[neg], avg_factor)
-        losses = dict(loss_rpn_pos=loss_pos, loss_rpn_neg=loss_neg)
+        losses['loss_rpn_neg'] = self._loss_neg(
+            mean[neg], log_var[neg], avg_factor
+        )
         check_losses(losses, f'raise rpn_head.min_std={self.min_std}')
         stds = (0.5 * log_var.detach()).exp()
         return dict(
@@ -220,6 +242,32 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             rpn_pos_std=_mean(stds[pos]),
             rpn_neg_std=_mean(stds[neg]),
         )
+
+    def _loss_pos(
+        self,
+        mean: Tensor,
+        log_var: Tensor,
+        target: Tensor,
+        weight: Tensor,
+        avg_factor: Tensor,
+    ) -> Dict[str, Tensor]:
+        """Losses of positives, means (n, 4), log_var (n, S), weight (n, 1)."""
+        losses = {}
+        if self.loss_bbox is not None:
+            losses['loss_rpn_bbox'] = self.loss_bbox(
+                mean, target, weight.expand(-1, 4), avg_factor=avg_factor
+            )
+            mean = mean.detach()
+        losses['loss_rpn_pos'] = self.loss_kl(
+            mean,
+            log_var,
+            target,
+            self.pos_std,
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction_override='mean',
+        )
+        return losses
 
     def _loss_neg(
         self, mean: Tensor, log_var: Tensor, avg_factor: Tensor

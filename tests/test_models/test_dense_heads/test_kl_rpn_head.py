@@ -48,6 +48,7 @@ TEST_CFG = ConfigDict(
 
 def build_head(cls=KLRPNHead, train_cfg=TRAIN_CFG, **kwargs):
     torch.manual_seed(0)
+    kwargs.setdefault('loss_bbox', dict(type='L1Loss'))
     head = cls(
         in_channels=8,
         feat_channels=8,
@@ -57,7 +58,6 @@ def build_head(cls=KLRPNHead, train_cfg=TRAIN_CFG, **kwargs):
             ratios=[0.5, 1.0, 2.0],
             strides=STRIDES,
         ),
-        loss_bbox=dict(type='L1Loss'),
         train_cfg=train_cfg,
         test_cfg=TEST_CFG,
         **kwargs,
@@ -218,6 +218,48 @@ def test_dirac_loss_is_that_of_a_narrow_target_up_to_its_entropy():
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_the_means_are_trained_as_those_of_an_rpn_head():
+    predicted = build_head()(features(2))[1]
+    losses, gradients = [], []
+    for cls in (RPNHead, KLRPNHead):
+        head = build_head(cls, loss_bbox=dict(type='L1Loss', loss_weight=3.0))
+        scores = head(features(2))[0]
+        means = [x.detach().requires_grad_() for x in predicted]
+        own = head.loss_by_feat(scores, means, [ONE, TWO], metas(2))
+        own = {k: v for k, v in own.items() if 'loss' in k}
+        if cls is RPNHead:  # a value a level
+            own = {name: sum(values) for name, values in own.items()}
+        sum(own.values()).backward()
+        losses.append(own['loss_rpn_bbox'])
+        gradients.append([x.grad for x in means])
+    assert losses[0] > 0
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_without_a_loss_of_means_the_divergence_trains_them():
+    head = build_head(loss_bbox=None, num_stds=1)
+    logits, means = head(features())
+    means = [x.detach().requires_grad_() for x in means]
+    losses = head.loss_by_feat(logits, means, [TWO], metas())
+    assert 'loss_rpn_bbox' not in losses
+    losses['loss_rpn_pos'].backward()
+    beside = build_head(num_stds=1).loss_by_feat(logits, means, [TWO], metas())
+    torch.testing.assert_close(losses['loss_rpn_pos'], beside['loss_rpn_pos'])
+    # d/dmu of (t - mu)^2 / (2 sigma^2), which is 0 where there is no box.
+    grid, samples = head.sample_anchors(logits, [TWO], metas())
+    count = len(samples.targets)
+    rows, mean = grid.gather(samples.images, samples.place, logits, means)
+    gradients = grid.gather(
+        samples.images, samples.place, logits, [x.grad for x in means]
+    )[1]
+    variance = head.log_variances(rows[:count]).exp()
+    expected = (mean[:count] - samples.targets) / variance / samples.avg_factor
+    assert count > 0
+    torch.testing.assert_close(gradients[:count], expected)
+    assert (gradients[count:] == 0).all()
 
 
 def test_negatives_do_not_move_the_mean():

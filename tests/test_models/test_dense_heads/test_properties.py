@@ -133,13 +133,13 @@ def rows(maps, channels):
 
 
 def dense_losses(problem, head, logits, means):
-    """Both losses from every anchor, by mmdet's assigner and torch's KL."""
+    """The losses from every anchor, by mmdet's assigner and torch's KL."""
     neg_std, min_std, pos_std, num_stds, divergence = problem.options
     sizes = [x.shape[-2:] for x in means]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     assigner = dict(TRAIN_CFG.assigner)
     assigner.pop('type')
-    pos = neg = divisor = 0.0
+    pos = neg = bbox = divisor = 0.0
     z, means = rows(logits, num_stds), rows(means, 4)
     # As the method states it: neg_std^2 at z = 0, min_std^2 at infinity.
     fall = torch.where(z >= 0, (-z).exp(), 1 - z)
@@ -152,6 +152,7 @@ def dense_losses(problem, head, logits, means):
         predicted = Normal(means[image], variance[image].sqrt().expand(-1, 4))
         boxes = gt.bboxes[assigned.gt_inds.clamp(min=1)[is_pos] - 1]
         target = head.bbox_coder.encode(priors[is_pos], boxes).double()
+        bbox += (means[image][is_pos] - target).abs().sum()
         near = Normal(means[image][is_pos], predicted.scale[is_pos])
         if pos_std:
             narrow = Normal(target, pos_std * neg_std)
@@ -166,7 +167,7 @@ def dense_losses(problem, head, logits, means):
         neg += kl_divergence(*pair).sum()
         # mmdet counts at least one of each kind.
         divisor += max(int(is_pos.sum()), 1) + max(int(is_neg.sum()), 1)
-    return pos / divisor, neg / divisor
+    return pos / divisor, neg / divisor, bbox / divisor
 
 
 @SETTINGS
@@ -182,7 +183,8 @@ def test_losses_are_those_of_a_dense_reference(problem):
     for value in losses.values():
         assert torch.isfinite(value)
     expected = dense_losses(problem, head, *outs)
-    for name, value in zip(('loss_rpn_pos', 'loss_rpn_neg'), expected):
+    names = ('loss_rpn_pos', 'loss_rpn_neg', 'loss_rpn_bbox')
+    for name, value in zip(names, expected):
         torch.testing.assert_close(
             losses[name].double(),
             torch.as_tensor(value, dtype=torch.float64),

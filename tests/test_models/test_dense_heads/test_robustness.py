@@ -105,17 +105,20 @@ def test_an_image_smaller_than_any_anchor():
 @pytest.mark.parametrize('logit', [1e4, -1e4])
 @pytest.mark.parametrize('divergence', ['forward', 'reverse'])
 @pytest.mark.parametrize('pos_std', [0.0, 0.1])
+@pytest.mark.parametrize('loss_bbox', [None, dict(type='L1Loss')])
 def test_absurd_logits_have_a_finite_loss_and_gradient(
-    logit, divergence, pos_std
+    logit, divergence, pos_std, loss_bbox
 ):
-    head = build_head(neg_divergence=divergence, pos_std=pos_std)
+    head = build_head(
+        neg_divergence=divergence, pos_std=pos_std, loss_bbox=loss_bbox
+    )
     logits, means = head(features())
     logits = [
         torch.full_like(level, logit).requires_grad_() for level in logits
     ]
     means = [(1e2 * level).detach().requires_grad_() for level in means]
     losses = losses_of(head, [TWO], (logits, means))
-    (losses['loss_rpn_pos'] + losses['loss_rpn_neg']).backward()
+    sum(v for name, v in losses.items() if 'loss' in name).backward()
     for level in (*logits, *means):
         assert torch.isfinite(level.grad).all()
     (proposals,) = head.predict_by_feat(logits, means, batch_img_metas=metas())

@@ -1,8 +1,10 @@
 """From a row of a plan to all that a head's training and test depend on."""
 
+import ast
 import hashlib
 import inspect
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict, NamedTuple
 
@@ -10,6 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
+
+from mmdet_klrpn import models
 
 from .plan import Row
 
@@ -31,8 +35,15 @@ class Settings(NamedTuple):
 
     def training_key(self) -> str:
         """The same of all settings that train the same head."""
-        head = with_defaults(self.rpn_head)
-        return digest([head, self.optim_wrapper, self.param_scheduler])
+        head = MODELS.get(self.rpn_head['type'])
+        ours = head.__module__.startswith(f'{models.__name__}.')
+        return digest(
+            [
+                with_defaults(self.rpn_head),
+                code_digest() if ours else None,
+                [self.optim_wrapper, self.param_scheduler],
+            ]
+        )
 
     def key(self) -> str:
         """The same of all settings that give the same result."""
@@ -97,8 +108,7 @@ def build_head(settings: Settings) -> nn.Module:
 def with_defaults(head: dict) -> Dict[str, object]:
     """A head's config with the defaults of what it leaves out.
 
-    They make a default that is spelt out the same settings, and one that was
-    changed in the code others.
+    A default that is spelt out is the same settings.
     """
     defaults = {}
     for cls in reversed(MODELS.get(head['type']).__mro__):
@@ -110,6 +120,30 @@ def with_defaults(head: dict) -> Dict[str, object]:
                 if parameter.default is not parameter.empty
             )
     return {**defaults, **head}
+
+
+@lru_cache(maxsize=None)
+def code_digest() -> str:
+    """A name for what this package's heads compute.
+
+    Of the code without comments and docstrings, so that a result is never
+    taken for one of other code.
+    """
+    trees = []
+    for path in sorted(Path(models.__file__).parent.rglob('*.py')):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if hasattr(node, 'body') and _is_text(node.body):
+                node.body = node.body[1:]
+        trees.append(ast.dump(tree))
+    return digest(trees)
+
+
+def _is_text(body: object) -> bool:
+    """Whether a body begins with a docstring."""
+    first = body[0] if isinstance(body, list) and body else None
+    value = getattr(first, 'value', None)
+    return isinstance(first, ast.Expr) and isinstance(value, ast.Constant)
 
 
 def digest(content: object) -> str:
@@ -137,10 +171,5 @@ def _plain(node: object) -> object:
 def _check_key(node: object, key: str, part: str) -> None:
     for name in key.split('.'):
         if not isinstance(node, dict) or name not in node:
-            raise ValueError(
-                f'{part}: the config has no {key}: '
-                f'{name!r} is none of {sorted(node)}'
-                if isinstance(node, dict)
-                else f'{part}: the config has no {key}'
-            )
+            raise ValueError(f'{part}: the config has no {key}')
         node = node[name]

@@ -147,7 +147,8 @@ def trainings(found: Study, seeds: int) -> List[Task]:
                 cell = next(iter(group.values()))
                 path = found.features_file(cell.features)
                 call = partial(train_and_test, path, seed, missing)
-                name = f'{cell.features}, {cell.row}, seed {seed}'
+                where = f'{cell.features}: {cell.question}'
+                name = f'{where}: {cell.row}, seed {seed}'
                 tasks.append(Task(name, call, path))
     return tasks
 

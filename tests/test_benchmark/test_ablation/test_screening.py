@@ -1,7 +1,9 @@
 """Heads trained alone: once, the same again, and only what is missing."""
 
 import json
+import os
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from mmdet_klrpn.benchmark.ablation.plan import (
     Row,
     load_ablation,
 )
+from mmdet_klrpn.benchmark.ablation.pool import Task, work
 from mmdet_klrpn.benchmark.ablation.settings import resolve
 from mmdet_klrpn.benchmark.ablation.study import (
     extractions,
@@ -211,3 +214,10 @@ def test_run_and_report(tiny, tmp_path):
     rows = found['questions'][0]['comparisons'][0]['rows']
     assert [row['name'] for row in rows] == ['KL', 'RPN']
     assert rows[1]['seeds'] == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_said():
+    tasks = [Task('killed', partial(os._exit, 9)), Task('next', print)]
+    with pytest.raises(RuntimeError, match='a process was killed'):
+        work(tasks, 1)

@@ -88,8 +88,10 @@ def _has_failed(future: Future, futures: Dict[Future, Task]) -> bool:
 def _line(count: int, total: int, seconds: float) -> str:
     """How far all tasks are."""
     line = f'{count} of {total} done'
-    if not count or count == total:
-        return f'{line} after {format_time(seconds)}'
+    if not count:
+        return line
+    if count == total:
+        return f'{line} in {format_time(seconds)}'
     rest = seconds_left([], [seconds / count], total - count, 1)
     return f'{line}, about {format_time(rest)} left'
 

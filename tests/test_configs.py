@@ -139,7 +139,7 @@ def test_paper_variants_are_what_the_sources_state():
         assert head.neg_divergence == 'forward'
         assert head.num_stds == 1
         assert head.neg_std == 3
-        assert head.loss_bbox is None
+        assert head.loss_mean is None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,13 @@ def test_head_is_its_baseline_s_but_for_the_method(path):
         'loss_cls',
         'type',
     }
-    method = {'num_stds', 'pos_std', 'neg_std', 'neg_divergence'}
+    method = {
+        'loss_mean',
+        'neg_divergence',
+        'neg_std',
+        'num_stds',
+        'pos_std',
+    }
     own = set(head) - inherited
     assert own == (method if 'paper' in path.stem else set())
 

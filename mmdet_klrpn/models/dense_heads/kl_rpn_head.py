@@ -46,14 +46,14 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
 
     In the paper the divergence is the only loss. Its gradient with respect to
     a mean is the error over the variance, so whatever the head is unsure of,
-    small objects first, all but stops to move its box. Here ``loss_bbox``
-    trains the means, as in RPNHead, and the divergence the deviations, at the
-    error that there is; this is the remedy of Seitzer et al., "On the Pitfalls
-    of Heteroscedastic Uncertainty Estimation", ICLR 2022, for beta = 1, but
-    for the squared error. ``loss_bbox=None`` is the paper's one loss.
+    small objects first, all but stops to move its box. Here ``loss_mean``
+    trains the means and the divergence the deviations, at the error that there
+    is: the remedy of Seitzer et al., "On the Pitfalls of Heteroscedastic
+    Uncertainty Estimation", ICLR 2022, for beta = 1, with a robust error.
+    ``loss_mean=None`` is the paper's one loss.
 
     A drop-in for :class:`RPNHead`: it takes every argument of that head, of
-    which ``loss_cls`` is accepted and unused. Parameters
+    which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
     keep their names; ``rpn_cls`` predicts the logits that
     :mod:`.log_variance` turns into log-variances, so that the checkpoint of a
     trained RPNHead ranks proposals as it did. Its one logit per anchor is
@@ -65,12 +65,12 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         in_channels (int): Channels of the features.
         num_classes (int): Must be 1.
         num_stds (int): Standard deviations per anchor: 1 shared by the four
-            offsets, or 4. Defaults to 4.
+            offsets, or 4. Defaults to 1.
         pos_std (float): Std of a positive's target, in encoded offsets. 0 is
-            the Dirac. Defaults to 0.
+            the Dirac. Defaults to 0.2.
         neg_std (float): Std of a negative's target, in encoded offsets: how
             much localisation counts in the objectness, less the larger it
-            is. Defaults to 0.5.
+            is. Defaults to 1.
         min_std (float): Floor of the predicted std, in encoded offsets,
             without which a Dirac has no minimum. Defaults to 0.03.
         neg_divergence (str): 'forward', KL(target || prediction), or
@@ -78,11 +78,11 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             the former grows exponentially with the confidence in an object
             that nobody labelled, that of the latter linearly. Positives always
             use the forward one, the only one finite for a Dirac. Defaults to
-            'reverse'.
+            'forward'.
         loss_kl (dict): Config of the divergence. Defaults to ``KLDivLoss``.
-        loss_bbox (dict, optional): Config of the loss of the means, of
+        loss_mean (dict, optional): Config of the loss of positives' means, in
             encoded offsets. None trains them by the divergence. Defaults to
-            ``L1Loss``.
+            ``SmoothL1Loss``, linear beyond 1/9.
         std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
             nothing else, which makes them true to the errors. Defaults to 1.
         **kwargs: Further arguments of :class:`RPNHead`.
@@ -97,13 +97,15 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         in_channels: int,
         num_classes: int = 1,
         *,
-        num_stds: int = 4,
-        pos_std: float = 0.0,
-        neg_std: float = 0.5,
+        num_stds: int = 1,
+        pos_std: float = 0.2,
+        neg_std: float = 1.0,
         min_std: float = 0.03,
-        neg_divergence: str = 'reverse',
+        neg_divergence: str = 'forward',
         loss_kl: ConfigType = dict(type='KLDivLoss', loss_weight=1.0),
-        loss_bbox: OptConfigType = dict(type='L1Loss', loss_weight=1.0),
+        loss_mean: OptConfigType = dict(
+            type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=10.0
+        ),
         std_scale: float = 1.0,
         **kwargs,
     ) -> None:
@@ -123,11 +125,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
-        if loss_bbox is not None:
-            kwargs['loss_bbox'] = loss_bbox
         super().__init__(in_channels, num_classes, **kwargs)
-        if loss_bbox is None:
-            self.loss_bbox = None
         decoded = self.reg_decoded_bbox
         remedy = 'False: the divergence is one of encoded offsets'
         _check('reg_decoded_bbox', decoded, not decoded, remedy)
@@ -140,6 +138,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.min_std = min_std
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
+        self.loss_mean = loss_mean and MODELS.build(loss_mean)
 
     def _init_layers(self) -> None:
         """Give ``rpn_cls`` one logit per std instead of one per class."""
@@ -197,9 +196,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
                 whose anchors are not sampled.
 
         Returns:
-            dict[str, Tensor]: Scalars: ``loss_rpn_pos`` and ``loss_rpn_neg``,
-            the divergences of positives and of negatives, ``loss_rpn_bbox``
-            if there is a ``loss_bbox``, and, logged but not summed into the total, the positives per image
+            dict[str, Tensor]: Scalars: the divergences ``loss_rpn_pos`` and
+            ``loss_rpn_neg``, ``loss_rpn_mean`` if there is a ``loss_mean``,
+            and, logged but not summed into the total, the positives per image
             ``rpn_num_pos`` and the mean std, in encoded offsets, of positives
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
 
@@ -253,8 +252,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
     ) -> Dict[str, Tensor]:
         """Losses of positives, means (n, 4), log_var (n, S), weight (n, 1)."""
         losses = {}
-        if self.loss_bbox is not None:
-            losses['loss_rpn_bbox'] = self.loss_bbox(
+        if self.loss_mean is not None:
+            losses['loss_rpn_mean'] = self.loss_mean(
                 mean, target, weight.expand(-1, 4), avg_factor=avg_factor
             )
             mean = mean.detach()

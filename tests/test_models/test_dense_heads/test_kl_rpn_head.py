@@ -48,7 +48,6 @@ TEST_CFG = ConfigDict(
 
 def build_head(cls=KLRPNHead, train_cfg=TRAIN_CFG, **kwargs):
     torch.manual_seed(0)
-    kwargs.setdefault('loss_bbox', dict(type='L1Loss'))
     head = cls(
         in_channels=8,
         feat_channels=8,
@@ -58,6 +57,7 @@ def build_head(cls=KLRPNHead, train_cfg=TRAIN_CFG, **kwargs):
             ratios=[0.5, 1.0, 2.0],
             strides=STRIDES,
         ),
+        loss_bbox=dict(type='L1Loss', loss_weight=3.0),
         train_cfg=train_cfg,
         test_cfg=TEST_CFG,
         **kwargs,
@@ -194,7 +194,7 @@ def test_loss_equals_naive_reference(num_stds, neg_divergence):
 
 
 def test_dirac_loss_is_that_of_a_narrow_target_up_to_its_entropy():
-    dirac, narrow = build_head(), build_head(pos_std=1e-4)
+    dirac, narrow = build_head(pos_std=0), build_head(pos_std=1e-4)
     outs = dirac(features())
     losses = dirac.loss_by_feat(*outs, [TWO], metas())
     limit = narrow.loss_by_feat(*outs, [TWO], metas())
@@ -221,10 +221,12 @@ def test_dirac_loss_is_that_of_a_narrow_target_up_to_its_entropy():
 
 
 def test_the_means_are_trained_as_those_of_an_rpn_head():
+    own_loss = dict(loss_mean=dict(type='L1Loss', loss_weight=3.0))
+    heads = [(RPNHead, {}), (KLRPNHead, own_loss)]
     predicted = build_head()(features(2))[1]
     losses, gradients = [], []
-    for cls in (RPNHead, KLRPNHead):
-        head = build_head(cls, loss_bbox=dict(type='L1Loss', loss_weight=3.0))
+    for cls, options in heads:
+        head = build_head(cls, **options)
         scores = head(features(2))[0]
         means = [x.detach().requires_grad_() for x in predicted]
         own = head.loss_by_feat(scores, means, [ONE, TWO], metas(2))
@@ -232,7 +234,7 @@ def test_the_means_are_trained_as_those_of_an_rpn_head():
         if cls is RPNHead:  # a value a level
             own = {name: sum(values) for name, values in own.items()}
         sum(own.values()).backward()
-        losses.append(own['loss_rpn_bbox'])
+        losses.append(own.get('loss_rpn_mean', own.get('loss_rpn_bbox')))
         gradients.append([x.grad for x in means])
     assert losses[0] > 0
     torch.testing.assert_close(losses[1], losses[0])
@@ -240,11 +242,11 @@ def test_the_means_are_trained_as_those_of_an_rpn_head():
 
 
 def test_without_a_loss_of_means_the_divergence_trains_them():
-    head = build_head(loss_bbox=None, num_stds=1)
+    head = build_head(loss_mean=None, num_stds=1)
     logits, means = head(features())
     means = [x.detach().requires_grad_() for x in means]
     losses = head.loss_by_feat(logits, means, [TWO], metas())
-    assert 'loss_rpn_bbox' not in losses
+    assert 'loss_rpn_mean' not in losses
     losses['loss_rpn_pos'].backward()
     beside = build_head(num_stds=1).loss_by_feat(logits, means, [TWO], metas())
     torch.testing.assert_close(losses['loss_rpn_pos'], beside['loss_rpn_pos'])
@@ -276,7 +278,7 @@ def test_negatives_do_not_move_the_mean():
 @pytest.mark.parametrize('share', [0.1, 0.25, 0.6])
 def test_minimum_of_the_expected_loss(neg_divergence, share):
     """The variances that `objectness` says its score stands for."""
-    head = build_head(num_stds=1, neg_divergence=neg_divergence)
+    head = build_head(num_stds=1, neg_std=0.5, neg_divergence=neg_divergence)
     error = 0.1
     log_var = torch.tensor([[-2.0]], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_var], max_iter=100)
@@ -301,7 +303,7 @@ def test_minimum_of_the_expected_loss(neg_divergence, share):
 
 
 def test_anchors_in_ignored_regions_are_not_sampled():
-    head = build_head()
+    head = build_head(neg_divergence='reverse')
     logits, means = head(features())
     # Absurd in the right half of the image, which is ignored.
     for level in logits:
@@ -399,8 +401,9 @@ def test_loading_an_rpn_head_says_what_was_copied():
     assert 'repeated to 12, one per std' in text.getvalue()
 
 
-def test_proposals_are_ranked_and_carry_their_stds():
-    head = build_head()
+@pytest.mark.parametrize('num_stds', [1, 4])
+def test_proposals_are_ranked_and_carry_their_stds(num_stds):
+    head = build_head(num_stds=num_stds, neg_std=0.5)
     logits, means = head(features())
     proposals = head.predict_by_feat(logits, means, batch_img_metas=metas())[0]
     assert 0 < len(proposals) <= TEST_CFG.max_per_img
@@ -412,12 +415,13 @@ def test_proposals_are_ranked_and_carry_their_stds():
     assert (proposals.labels == 0).all()
 
     # The best proposal, found by hand.
-    score = torch.cat(
+    variance = torch.cat(
         [
-            1 - 0.99 * v.exp().reshape(3, 4, -1).mean(1).T.flatten() / 0.5**2
+            v[0].exp().unflatten(0, (3, -1)).mean(1).flatten(1).T.flatten()
             for v in map(head.log_variances, logits)
         ]
     )
+    score = 1 - 0.99 * variance / 0.5**2
     best = int(score.argmax())
     sizes = [v.shape[-2:] for v in logits]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
@@ -517,7 +521,7 @@ def test_a_config_that_only_changes_the_type_builds():
             loss_bbox=dict(type='L1Loss', loss_weight=1.0),
         )
     )
-    assert head.rpn_cls.out_channels == 9 * 4
+    assert head.rpn_cls.out_channels == 9 * head.num_stds
 
 
 @pytest.mark.parametrize(
@@ -528,11 +532,11 @@ def test_a_config_that_only_changes_the_type_builds():
         (dict(neg_std=-0.5), 'neg_std must be finite .* but got -0.5'),
         (dict(neg_std=float('inf')), 'neg_std must be finite .* but got inf'),
         (dict(neg_std=float('nan')), 'neg_std must be finite .* but got nan'),
-        (dict(pos_std=0.7), r'pos_std must be in \[0, neg_std=0.5\)'),
-        (dict(min_std=0.5), r'min_std must be in \(0, neg_std=0.5\)'),
+        (dict(pos_std=1.2), r'pos_std must be in \[0, neg_std=1.0\)'),
+        (dict(min_std=1.0), r'min_std must be in \(0, neg_std=1.0\)'),
         (dict(pos_std=-1), r'pos_std must be in \[0, .*but got -1'),
-        (dict(pos_std=0.5), r'pos_std must be in \[0, neg_std=0.5\)'),
-        (dict(min_std=0), r'min_std must be in \(0, neg_std=0.5\)'),
+        (dict(pos_std=1.0), r'pos_std must be in \[0, neg_std=1.0\)'),
+        (dict(min_std=0), r'min_std must be in \(0, neg_std=1.0\)'),
         (dict(std_scale=0), 'std_scale must be > 0 and finite, but got 0'),
         (dict(std_scale=math.nan), 'std_scale must be .* but got nan'),
         (dict(neg_divergence='both'), "neg_divergence .* got 'both'"),

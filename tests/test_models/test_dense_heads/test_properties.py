@@ -49,6 +49,7 @@ class Problem(NamedTuple):
             neg_std=neg_std,
             min_std=min_std * neg_std,
             pos_std=pos_std * neg_std,
+            loss_mean=dict(type='L1Loss'),
             neg_divergence=divergence,
             anchor_generator=dict(
                 type='AnchorGenerator',
@@ -139,7 +140,7 @@ def dense_losses(problem, head, logits, means):
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     assigner = dict(TRAIN_CFG.assigner)
     assigner.pop('type')
-    pos = neg = bbox = divisor = 0.0
+    pos = neg = shift = divisor = 0.0
     z, means = rows(logits, num_stds), rows(means, 4)
     # As the method states it: neg_std^2 at z = 0, min_std^2 at infinity.
     fall = torch.where(z >= 0, (-z).exp(), 1 - z)
@@ -152,7 +153,7 @@ def dense_losses(problem, head, logits, means):
         predicted = Normal(means[image], variance[image].sqrt().expand(-1, 4))
         boxes = gt.bboxes[assigned.gt_inds.clamp(min=1)[is_pos] - 1]
         target = head.bbox_coder.encode(priors[is_pos], boxes).double()
-        bbox += (means[image][is_pos] - target).abs().sum()
+        shift += (means[image][is_pos] - target).abs().sum()
         near = Normal(means[image][is_pos], predicted.scale[is_pos])
         if pos_std:
             narrow = Normal(target, pos_std * neg_std)
@@ -167,7 +168,7 @@ def dense_losses(problem, head, logits, means):
         neg += kl_divergence(*pair).sum()
         # mmdet counts at least one of each kind.
         divisor += max(int(is_pos.sum()), 1) + max(int(is_neg.sum()), 1)
-    return pos / divisor, neg / divisor, bbox / divisor
+    return pos / divisor, neg / divisor, shift / divisor
 
 
 @SETTINGS
@@ -183,7 +184,7 @@ def test_losses_are_those_of_a_dense_reference(problem):
     for value in losses.values():
         assert torch.isfinite(value)
     expected = dense_losses(problem, head, *outs)
-    names = ('loss_rpn_pos', 'loss_rpn_neg', 'loss_rpn_bbox')
+    names = ('loss_rpn_pos', 'loss_rpn_neg', 'loss_rpn_mean')
     for name, value in zip(names, expected):
         torch.testing.assert_close(
             losses[name].double(),

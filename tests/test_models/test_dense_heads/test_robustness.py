@@ -105,12 +105,12 @@ def test_an_image_smaller_than_any_anchor():
 @pytest.mark.parametrize('logit', [1e4, -1e4])
 @pytest.mark.parametrize('divergence', ['forward', 'reverse'])
 @pytest.mark.parametrize('pos_std', [0.0, 0.1])
-@pytest.mark.parametrize('loss_bbox', [None, dict(type='L1Loss')])
+@pytest.mark.parametrize('loss_mean', [None, dict(type='L1Loss')])
 def test_absurd_logits_have_a_finite_loss_and_gradient(
-    logit, divergence, pos_std, loss_bbox
+    logit, divergence, pos_std, loss_mean
 ):
     head = build_head(
-        neg_divergence=divergence, pos_std=pos_std, loss_bbox=loss_bbox
+        neg_divergence=divergence, pos_std=pos_std, loss_mean=loss_mean
     )
     logits, means = head(features())
     logits = [

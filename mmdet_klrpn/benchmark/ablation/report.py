@@ -134,7 +134,8 @@ def _provenance(outcomes: Outcomes) -> List[str]:
         return ['Nothing is measured yet.']
     seconds = [result['training_s'] for result in results]
     extracted = [d['seconds'] for d in outcomes.descriptions.values()]
-    rows = []
+    optimizers = sorted({_optimizer(result) for result in results})
+    rows = [['optimizer', '; '.join(optimizers)]]
     for key in results[0]['environment']:
         values = {str(r['environment'][key] or DASH) for r in results}
         rows.append([key, ', '.join(sorted(values))])
@@ -143,8 +144,17 @@ def _provenance(outcomes: Outcomes) -> List[str]:
         f'takes {format_time(median(seconds))} of one core, the median with '
         'others at its side; the features took '
         f'{format_time(sum(extracted))}.',
-        Table('Versions and hardware', ['', 'value'], rows).markdown(),
+        Table('Settings and versions', ['', 'value'], rows).markdown(),
     ]
+
+
+def _optimizer(result: dict) -> str:
+    """A result's optimizer and clipping; rows name their learning rates."""
+    wrapper = result['settings']['optim_wrapper']
+    parts = {**wrapper['optimizer'], **(wrapper.get('clip_grad') or {})}
+    kind = parts.pop('type')
+    del parts['lr']
+    return ', '.join([kind, *(f'{key} {parts[key]}' for key in parts)])
 
 
 def to_json(outcomes: Outcomes) -> dict:

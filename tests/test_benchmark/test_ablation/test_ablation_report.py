@@ -54,8 +54,11 @@ def write_result(folder, key, seed, value):
     groups = {'all': value, 'q1': value / 2, 'class mean': value / 4}
     path = folder / 'results' / key / f'seed{seed}.json'
     path.parent.mkdir(parents=True, exist_ok=True)
+    optimizer = dict(type='AdamW', lr=0.1 * seed, weight_decay=0.01)
+    wrapper = dict(optimizer=optimizer, clip_grad=dict(max_norm=3))
     result = dict(
         seed=seed,
+        settings=dict(optim_wrapper=wrapper),
         figures={'AR@10': groups, 'AR@100': groups},
         training_s=10,
         environment=dict(torch='2', commit=f'c{seed % 2}'),
@@ -120,6 +123,7 @@ def test_the_page_says_what_it_is(measured):
     assert '## First?\n\n### f\n' in text
     assert 'It is the better one.' in text
     assert '| commit | c0, c1 |' in text
+    assert '| optimizer | AdamW, weight_decay 0.01, max_norm 3 |' in text
     assert '8 results over 3 seeds. A training takes 0 min 10 s' in text
     # Features that are not there yet are named without figures.
     assert '### g' not in text

@@ -95,7 +95,7 @@ def extract(features: FeatureSet, path: Path) -> None:
         ValueError: If the neck would have random weights, or a feature is
             beyond half precision.
     """
-    started = time.time()
+    started = time.process_time()
     config = Config.fromfile(features.config)
     set_random_seed(SEED)
     model = _load(features, config)
@@ -127,7 +127,7 @@ def extract(features: FeatureSet, path: Path) -> None:
         test_images=len(truth['images']),
         test_objects=len(truth['annotations']),
         levels=[list(level.shape[1:]) for level in found.test[0].inputs],
-        seconds=time.time() - started,
+        seconds=time.process_time() - started,
     )
     path.with_suffix('.json').write_text(json.dumps(description, indent=1))
     # Last, since it says that all is there.

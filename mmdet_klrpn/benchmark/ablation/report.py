@@ -141,9 +141,8 @@ def _provenance(outcomes: Outcomes) -> List[str]:
         rows.append([key, ', '.join(sorted(values))])
     return [
         f'{len(results)} results over {outcomes.plan.seeds} seeds. A training '
-        f'takes {format_time(median(seconds))} of one core, the median with '
-        'others at its side; the features took '
-        f'{format_time(sum(extracted))}.',
+        f'takes {median(seconds):.0f} s of one core, the median, and all '
+        f'features took {format_time(sum(extracted))} of one.',
         Table('Settings and versions', ['', 'value'], rows).markdown(),
     ]
 

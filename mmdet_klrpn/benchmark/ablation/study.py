@@ -164,10 +164,10 @@ def train_and_test(
         results (list[tuple[Settings, Path]]): Settings, which differ in their
             test alone, and where to write what they give.
     """
-    started = time.time()
+    started = time.process_time()
     found = _cached(features)
     model = train_head(found, results[0][0], seed)
-    trained_s = time.time() - started
+    trained_s = time.process_time() - started
     for settings, path in results:
         objects = evaluate_head(model, found, settings.test_cfg)
         content = dict(

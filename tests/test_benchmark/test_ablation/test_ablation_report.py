@@ -124,7 +124,7 @@ def test_the_page_says_what_it_is(measured):
     assert 'It is the better one.' in text
     assert '| commit | c0, c1 |' in text
     assert '| optimizer | AdamW, weight_decay 0.01, max_norm 3 |' in text
-    assert '8 results over 3 seeds. A training takes 0 min 10 s' in text
+    assert '8 results over 3 seeds. A training takes 10 s of' in text
     # Features that are not there yet are named without figures.
     assert '### g' not in text
     assert '| g | `c.py` |' in text

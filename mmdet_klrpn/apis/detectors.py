@@ -28,18 +28,20 @@ def load_detector(
         nn.Module: The detector in evaluation mode, with its config in ``cfg``.
 
     Raises:
-        ValueError: If the checkpoint lacks a weight, or has one of another
-            shape.
+        ValueError: If the checkpoint lacks a weight, has one of another
+            shape, or is, as its own config says, of an ordinary RPN where the
+            config has KL-RPN, or the other way round.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    state = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    state = state.get('state_dict', state)
+    stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    state = stored.get('state_dict', stored)
+    reason = _other_head(config, stored)
     try:
         missing = model.load_state_dict(state, strict=False).missing_keys
-        reason = f'it lacks {missing[0]}' if missing else ''
+        reason = f'it lacks {missing[0]}' if missing else reason
     except RuntimeError as error:  # of another shape
         reason = str(error)
     if reason:
@@ -49,3 +51,18 @@ def load_detector(
         )
     model.cfg = config
     return model.to(device).eval()
+
+
+def _other_head(config: Config, checkpoint: dict) -> str:
+    """What tells the heads apart, whose weights may have the same shapes."""
+    text = checkpoint.get('meta', {}).get('cfg')
+    if not isinstance(text, str):
+        return ''
+    trained = Config.fromstring(text, '.py')
+    types = [
+        str(each.model.get('rpn_head', {}).get('type')).split('.')[-1]
+        for each in (trained, config)
+    ]
+    if types.count('KLRPNHead') != 1:
+        return ''
+    return f'it was trained with {types[0]} in the place of {types[1]}'

@@ -155,7 +155,7 @@ class Crew:
         with self.lock:
             running = list(self.processes)
             took, failed = list(self.took.values()), len(self.failed)
-        parts, left, totals = [], [], took
+        parts, left, totals = [], [], list(took)
         for job in running:
             progress = read_progress(job.log) if job.training else None
             if progress is None:

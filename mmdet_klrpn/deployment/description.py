@@ -13,8 +13,9 @@ def describe(detector: nn.Module, head: KLRPNHead) -> dict:
         head (KLRPNHead): The head.
 
     Returns:
-        dict: ``num_stds`` and ``neg_std`` of the head; ``strides`` as
-        [x, y] and ``base_anchors``, (A, 4), in input pixels, of each level;
+        dict: ``num_stds``, ``neg_std`` and ``std_scale`` of the head;
+        ``strides`` as [x, y] and ``base_anchors``, (A, 4), in input pixels, of
+        each level;
         ``offset_means`` and ``offset_stds`` of the bbox coder; and ``mean``,
         ``std``, ``bgr_to_rgb`` and ``pad_size_divisor`` of the data
         preprocessor.
@@ -24,6 +25,7 @@ def describe(detector: nn.Module, head: KLRPNHead) -> dict:
     return dict(
         num_stds=head.num_stds,
         neg_std=head.neg_std,
+        std_scale=head.std_scale,
         strides=[list(stride) for stride in generator.strides],
         base_anchors=[level.tolist() for level in generator.base_anchors],
         offset_means=list(coder.means),

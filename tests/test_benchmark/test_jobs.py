@@ -1,6 +1,7 @@
 """What is started where, what is left alone, and what is said of it."""
 
 import sys
+import time
 
 import pytest
 import torch
@@ -170,6 +171,23 @@ def test_progress(tmp_path):
     with log.open('a') as file:
         file.write(line.format('Iter(train) [ 50/900]', '1 day, 1:00:01'))
     assert read_progress(log) == ('50/900', 90001)
+
+
+def test_what_runs_is_not_done(tmp_path):
+    jobs = [
+        Job(Run(tmp_path / 'c' / f'seed{seed}'), tmp_path, True)
+        for seed in range(2)
+    ]
+    jobs[1].run.folder.mkdir(parents=True)
+    line = 'Epoch(train)  [3][ 7/26]  lr: 1e-4  eta: 0:01:00  time: 0.3\n'
+    jobs[1].log.write_text(line)
+    crew = Crew(Scripted(), [{}])
+    crew.took[jobs[0]] = 200
+    crew.processes[jobs[1]], crew.begun[jobs[1]] = None, time.time() - 140
+    # Of 200 s a job: 60 s of the second, and 2 more to come.
+    assert crew._line(4) == (
+        '1 of 4 done, about 7 min 40 s left: c seed 1 epoch 3 7/26'
+    )
 
 
 def test_time_left():

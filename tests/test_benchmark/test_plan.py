@@ -25,15 +25,22 @@ def write(tmp_path, text):
     return path
 
 
-def test_trees(monkeypatch):
+@pytest.mark.parametrize('name', ['trees', 'stamps'])
+def test_the_plans_compare_heads_alone(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    plan = load_plan(ROOT / 'benchmarks/trees.yaml')
+    plan = load_plan(ROOT / f'benchmarks/{name}.yaml')
     check_files(plan)
-    assert len(plan.pairs) == 3
     for pair in plan.pairs:
+        assert not pair.allow
         keys = [difference.key for difference in check_pair(pair)]
         assert keys[-1] == 'model.rpn_head.type'
-        assert pair.kl_rpn.name.replace('_kl-rpn', '') == pair.baseline.name
+        tuned = '_smooth-l1' in pair.baseline.stem
+        if tuned:
+            assert {key.split('.')[2] for key in keys} == {'loss_bbox', 'type'}
+        expected = pair.kl_rpn.name.replace(
+            '_kl-rpn', '_smooth-l1' if tuned else ''
+        )
+        assert pair.baseline.name == expected
 
 
 def test_defaults(tmp_path):

@@ -188,6 +188,7 @@ def test_command_exports_images_and_what_decodes_them(tmp_path):
         np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-6)
     assert facts['mean'] == [1, 2, 3]
     assert facts['std'] == [4, 5, 6]
+    assert facts['std_scale'] == head.std_scale
     assert facts['bgr_to_rgb'] is True
     assert facts['pad_size_divisor'] == 32
 

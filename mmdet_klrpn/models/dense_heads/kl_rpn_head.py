@@ -84,7 +84,9 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             encoded offsets. None trains them by the divergence. Defaults to
             ``SmoothL1Loss``, linear beyond 1/9.
         std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
-            nothing else, which makes them true to the errors. Defaults to 1.
+            nothing else, which makes them true to the errors: most of the
+            predicted variance is the doubt whether there is an object.
+            Defaults to 0.3.
         **kwargs: Further arguments of :class:`RPNHead`.
 
     Raises:
@@ -106,7 +108,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         loss_mean: OptConfigType = dict(
             type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=10.0
         ),
-        std_scale: float = 1.0,
+        std_scale: float = 0.3,
         **kwargs,
     ) -> None:
         _check('num_classes', num_classes, num_classes == 1, '1')

@@ -451,7 +451,8 @@ def test_rescaled_boxes_take_their_stds_along():
 
 
 def test_std_scale_scales_the_stds_and_nothing_else():
-    plain, scaled = build_head(), build_head(std_scale=1.23)
+    plain = build_head(std_scale=1.0)
+    scaled = build_head(std_scale=1.23)
     scaled.load_state_dict(plain.state_dict())
     outs = plain(features())
     given, ours = (

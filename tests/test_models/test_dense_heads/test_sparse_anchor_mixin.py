@@ -378,7 +378,9 @@ def plain_kl_proposals(head, outs, img_meta, image, rescale):
 @pytest.mark.parametrize('rescale', [False, True])
 @pytest.mark.parametrize('num_stds', [1, 4])
 def test_same_proposals_as_from_every_score(options, rescale, num_stds):
-    head = build_head(KLRPNHead, test_cfg=options, num_stds=num_stds)
+    head = build_head(
+        KLRPNHead, test_cfg=options, num_stds=num_stds, std_scale=1.0
+    )
     outs = predictions(head)
     shapes = metas(SHAPE, (96, 150))
     results = head.predict_by_feat(

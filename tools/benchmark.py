@@ -15,9 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from mmdet_klrpn.benchmark.comparison import check_pair
+from mmdet_klrpn.benchmark.fields import check_seeds
 from mmdet_klrpn.benchmark.jobs import Crew, find_jobs, prepare, shell_line
 from mmdet_klrpn.benchmark.launch import LAUNCHERS, Launch
-from mmdet_klrpn.benchmark.plan import check_files, check_seeds, load_plan
+from mmdet_klrpn.benchmark.plan import check_files, load_plan
 from mmdet_klrpn.benchmark.runs import Run, hold, store_plan, stored_plan
 
 
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with hold(work_dir):
         store_plan(args.plan, work_dir)
-        prepare(plan)
+        prepare(plan.prepare)
         print(f'{len(jobs)} jobs, {len(slots)} side by side', flush=True)
         failed = Crew(launch, slots).work(jobs)
     for job in failed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
 
 from .comparison import check_run
+from .fields import Preparation
 from .launch import Command, Launch
 from .plan import Plan
 from .progress import format_time, last_lines, read_progress, seconds_left
@@ -175,9 +176,9 @@ def shell_line(job: Job, launch: Launch, slot: Dict[str, str]) -> str:
     return ' && '.join(map(str, job.commands(launch, slot)))
 
 
-def prepare(plan: Plan) -> None:
-    """Make the plan's data and weights, as far as they are missing."""
-    for step in plan.prepare:
+def prepare(steps: Sequence[Preparation]) -> None:
+    """Make a plan's data and weights, as far as they are missing."""
+    for step in steps:
         if step.creates.exists():
             continue
         print(f'preparing {step.creates}: {step.run}', flush=True)

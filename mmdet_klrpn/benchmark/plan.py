@@ -1,9 +1,16 @@
 """What a benchmark compares: pairs of configs, seeds and preparations."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
-import yaml
+from .fields import (
+    Preparation,
+    as_list,
+    check_seeds,
+    fields_of,
+    read_plan,
+    read_preparations,
+)
 
 
 class Pair(NamedTuple):
@@ -26,13 +33,6 @@ class Pair(NamedTuple):
     def configs(self) -> Tuple[Path, Path]:
         """Both configs, the baseline's first."""
         return self.baseline, self.kl_rpn
-
-
-class Preparation(NamedTuple):
-    """A command, and the file that there is once it has run."""
-
-    creates: Path
-    run: str
 
 
 class Plan(NamedTuple):
@@ -66,12 +66,10 @@ def load_plan(path: Path) -> Plan:
         ValueError: If a key is unknown or missing, a value is of the wrong
             kind, or two pairs share a name.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such plan')
-    data = _fields(yaml.safe_load(path.read_text()), Plan, str(path))
+    data = read_plan(path, Plan)
     pairs = [
         _pair(pair, f'{path}: pairs[{i}]')
-        for i, pair in enumerate(_list(data['pairs'], f'{path}: pairs'))
+        for i, pair in enumerate(as_list(data['pairs'], f'{path}: pairs'))
     ]
     names = [pair.name for pair in pairs]
     if not pairs or len(set(names)) < len(names):
@@ -79,26 +77,16 @@ def load_plan(path: Path) -> Plan:
             f'{path}: pairs must be one or more with names of their own, '
             f'but got {names}'
         )
-    prepare = _list(data.get('prepare', []), f'{path}: prepare')
     plan = Plan(
         title=str(data['title']),
         work_dir=Path(data['work_dir']),
         seeds=data['seeds'],
         pairs=tuple(pairs),
         note=str(data.get('note', '')).strip(),
-        prepare=tuple(
-            _preparation(step, f'{path}: prepare[{i}]')
-            for i, step in enumerate(prepare)
-        ),
+        prepare=read_preparations(data, str(path)),
     )
     check_seeds(plan.seeds, f'{path}: seeds')
     return plan
-
-
-def check_seeds(seeds: object, place: str) -> None:
-    """Raise a ValueError unless it is a number of seeds."""
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise ValueError(f'{place} must be a number >= 1, but got {seeds!r}')
 
 
 def check_files(plan: Plan) -> None:
@@ -117,38 +105,11 @@ def check_files(plan: Plan) -> None:
 
 
 def _pair(data: object, place: str) -> Pair:
-    fields = _fields(data, Pair, place)
-    allow = _list(fields.get('allow', []), f'{place}.allow')
+    fields = fields_of(data, Pair, place)
+    allow = as_list(fields.get('allow', []), f'{place}.allow')
     return Pair(
         str(fields['name']),
         Path(fields['baseline']),
         Path(fields['kl_rpn']),
         tuple(map(str, allow)),
     )
-
-
-def _preparation(data: object, place: str) -> Preparation:
-    fields = _fields(data, Preparation, place)
-    return Preparation(Path(fields['creates']), str(fields['run']))
-
-
-def _fields(data: object, kind: type, place: str) -> Dict[str, object]:
-    """A mapping, if its keys are those of the kind."""
-    if not isinstance(data, dict):
-        raise ValueError(f'{place} must be a mapping, but got {data!r}')
-    unknown = sorted(set(data) - set(kind._fields), key=str)
-    required = set(kind._fields) - set(kind._field_defaults)
-    missing = sorted(required - set(data))
-    for what, keys in (('unknown', unknown), ('missing', missing)):
-        if keys:
-            raise ValueError(
-                f'{place}: {what} {", ".join(map(str, keys))}; its keys are '
-                f'{", ".join(kind._fields)}'
-            )
-    return data
-
-
-def _list(data: object, place: str) -> List[object]:
-    if not isinstance(data, list):
-        raise ValueError(f'{place} must be a list, but got {data!r}')
-    return data

@@ -8,6 +8,8 @@ from pycocotools.cocoeval import COCOeval
 from ..evaluation import ProposalMetric
 from .columns import AREAS, RECALL_NUMBERS
 
+NOT_FOUND = np.iinfo(np.int32).max
+
 
 class Recalls(NamedTuple):
     """What proposals recall, image by image.
@@ -39,6 +41,52 @@ class Recalls(NamedTuple):
     def recall(self) -> np.ndarray:
         """Recall over all images, (A, N, T)."""
         return self.of(np.ones((1, len(self.objects))))[0]
+
+
+class ObjectRanks(NamedTuple):
+    """Which proposal found each object.
+
+    Attributes:
+        ranks (np.ndarray): (K, T) rank among its image's proposals by score,
+            from 0, of the one that was matched with it at IoU 0.5 to 0.95;
+            ``NOT_FOUND`` where none was.
+        sizes (np.ndarray): (K, ) square root of its area in pixels.
+        classes (np.ndarray): (K, ) name of its class.
+    """
+
+    ranks: np.ndarray
+    sizes: np.ndarray
+    classes: np.ndarray
+
+
+def rank_objects(
+    ann_file: str, predictions: List[dict], number: int
+) -> ObjectRanks:
+    """Match proposals with objects as :class:`ProposalMetric` does.
+
+    The n best proposals have found what is of a rank below n, whatever n.
+
+    Args:
+        ann_file (str): Path of the COCO annotation file.
+        predictions (list[dict]): As :func:`evaluate_proposals` takes them.
+        number (int): How many proposals of each image to match.
+    """
+    metric = ProposalMetric(ann_file, proposal_nums=(number,))
+    coco_eval = metric.match(predictions, areas=('all',))
+    names = {
+        c['id']: c['name'] for c in coco_eval.cocoGt.dataset['categories']
+    }
+    ranks, sizes, classes = [], [], []
+    for match in filter(None, coco_eval.evalImgs):
+        rank_of = {proposal: i for i, proposal in enumerate(match['dtIds'])}
+        for i in np.flatnonzero(match['gtIgnore'] == 0):
+            ranks.append(
+                [rank_of.get(x, NOT_FOUND) for x in match['gtMatches'][:, i]]
+            )
+            (annotation,) = coco_eval.cocoGt.loadAnns(match['gtIds'][i])
+            sizes.append(np.sqrt(np.prod(annotation['bbox'][2:])))
+            classes.append(names[annotation['category_id']])
+    return ObjectRanks(np.array(ranks), np.array(sizes), np.array(classes))
 
 
 def evaluate_proposals(ann_file: str, predictions: List[dict]) -> Recalls:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mmdet_klrpn.benchmark import launch as launch_module
+from mmdet_klrpn.benchmark.fields import Preparation
 from mmdet_klrpn.benchmark.jobs import Crew, Job, find_jobs, prepare
 from mmdet_klrpn.benchmark.launch import Command, Launch
-from mmdet_klrpn.benchmark.plan import Pair, Plan, Preparation
+from mmdet_klrpn.benchmark.plan import Pair, Plan
 from mmdet_klrpn.benchmark.progress import (
     format_time,
     read_progress,
@@ -201,11 +202,10 @@ def test_time_left():
 def test_preparations(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     step = Preparation(tmp_path / 'x', 'echo once >> x')
-    plan = Plan('t', tmp_path, 1, (), prepare=(step,))
-    prepare(plan)
-    prepare(plan)
+    prepare([step])
+    prepare([step])
     assert (tmp_path / 'x').read_text() == 'once\n'
-    wrong = plan._replace(prepare=(Preparation(tmp_path / 'y', 'true'),))
+    wrong = [Preparation(tmp_path / 'y', 'true')]
     with pytest.raises(RuntimeError, match=r'status 0 and did not make .*y'):
         prepare(wrong)
 

@@ -8,7 +8,11 @@ import torch
 from synthetic_runs import make_scene
 
 from mmdet_klrpn.benchmark.columns import AREAS, RECALL_NUMBERS
-from mmdet_klrpn.benchmark.recall import evaluate_proposals, recall_table
+from mmdet_klrpn.benchmark.recall import (
+    evaluate_proposals,
+    rank_objects,
+    recall_table,
+)
 from mmdet_klrpn.evaluation import ProposalMetric
 
 
@@ -91,3 +95,19 @@ def test_no_object_has_no_recall(proposals):
     path, predictions = proposals
     recalls = evaluate_proposals(str(path), predictions)
     assert np.isnan(recalls.of(np.array([[0, 0, 0, 0, 0, 1]]))).all()
+
+
+def test_ranks_of_objects_give_the_same_recall(scene, proposals):
+    truth, _ = scene
+    path, predictions = proposals
+    objects = rank_objects(str(path), predictions, 40)
+    expected = evaluate_proposals(str(path), predictions).recall()[0]
+    for number, recall in zip(RECALL_NUMBERS, expected):
+        np.testing.assert_allclose(
+            (objects.ranks < number).mean(axis=0), recall
+        )
+    counted = [a for a in truth['annotations'] if not a['iscrowd']]
+    sizes = [a['area'] ** 0.5 for a in counted]
+    np.testing.assert_allclose(sorted(objects.sizes), sorted(sizes))
+    bushes = sum(a['category_id'] == 8 for a in counted)
+    assert (objects.classes == 'bush').sum() == bushes > 0

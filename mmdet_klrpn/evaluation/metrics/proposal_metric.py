@@ -155,12 +155,18 @@ class ProposalMetric(CocoMetric):
         MMLogger.get_current_instance().info(f'Proposals: {text}')
         return metrics
 
-    def match(self, predictions: List[dict]) -> COCOeval:
+    def match(
+        self,
+        predictions: List[dict],
+        areas: Sequence[str] = ('all', 'small', 'medium', 'large'),
+    ) -> COCOeval:
         """Match proposals with objects, whatever their category.
 
         Args:
             predictions (list[dict]): Of each image ``img_id``, ``bboxes``
                 (n, 4) in pixels of the original image and ``scores`` (n, ).
+            areas (Sequence[str]): Of pycocotools' ranges of object area those
+                to match in, each of which takes its time. Defaults to all.
 
         Returns:
             COCOeval: Evaluated, with the matches of each image, but not yet
@@ -172,6 +178,11 @@ class ProposalMetric(CocoMetric):
         coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
         coco_eval.params.maxDets = self.proposal_nums
         coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
+        ranges = dict(
+            zip(coco_eval.params.areaRngLbl, coco_eval.params.areaRng)
+        )
+        coco_eval.params.areaRng = [ranges[area] for area in areas]
+        coco_eval.params.areaRngLbl = list(areas)
         coco_eval.evaluate()
         return coco_eval
 

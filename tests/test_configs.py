@@ -196,7 +196,8 @@ def test_head_is_its_baseline_s_but_for_the_method(path):
     assert own == (method if 'paper' in path.stem else set())
 
 
-def test_rpn_checkpoint_loads_and_names_what_is_new(tmp_path):
+@pytest.mark.parametrize('num_stds', [1, 4])
+def test_rpn_checkpoint_loads_and_names_what_is_new(num_stds, tmp_path):
     baseline = Config.fromfile(KL_RPN_CONFIG)
     baseline.model.backbone.init_cfg = None
     baseline.model.rpn_head.type = 'RPNHead'
@@ -204,7 +205,10 @@ def test_rpn_checkpoint_loads_and_names_what_is_new(tmp_path):
     rpn = MODELS.build(baseline.model)
     torch.save(dict(state_dict=rpn.state_dict()), tmp_path / 'rpn.pth')
 
-    model = build(KL_RPN_CONFIG)
+    config = Config.fromfile(KL_RPN_CONFIG)
+    config.model.backbone.init_cfg = None
+    config.model.rpn_head.num_stds = num_stds
+    model = MODELS.build(config.model)
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     logger = MMLogger.get_current_instance()
@@ -213,14 +217,16 @@ def test_rpn_checkpoint_loads_and_names_what_is_new(tmp_path):
         load_checkpoint(model, str(tmp_path / 'rpn.pth'), logger=logger)
     finally:
         logger.removeHandler(handler)
-    assert 'rpn_head.rpn_cls.weight' in text.getvalue()
+    repeated = 'rpn_head.rpn_cls.weight' in text.getvalue()
+    assert repeated == (num_stds > 1)
     assert 'size mismatch' not in text.getvalue()
     assert 'missing keys' not in text.getvalue()
     torch.testing.assert_close(
         model.rpn_head.rpn_reg.weight, rpn.rpn_head.rpn_reg.weight
     )
     torch.testing.assert_close(
-        model.rpn_head.rpn_cls.weight[::4], rpn.rpn_head.rpn_cls.weight
+        model.rpn_head.rpn_cls.weight[::num_stds],
+        rpn.rpn_head.rpn_cls.weight,
     )
 
 

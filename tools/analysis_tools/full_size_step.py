@@ -178,7 +178,7 @@ def implied(
     head = config.model.rpn_head
     generator = head.anchor_generator
     anchors = len(generator.scales) * len(generator.ratios)
-    stds = 4 if head.type == 'KLRPNHead' else 0
+    stds = head.get('num_stds', 1) if head.type == 'KLRPNHead' else 0
     classes = config.model.roi_head.bbox_head.num_classes
     if config.model.roi_head.type == 'RFCNRoIHead':
         return rfcn_resnet101(height, width, classes, anchors, stds)

@@ -27,7 +27,7 @@ class Loss(nn.Module):
         losses = self.head.loss_by_feat(
             *self.head(x), objects, metas(len(objects))
         )
-        return losses['loss_rpn_pos'] + losses['loss_rpn_neg']
+        return sum(v for name, v in losses.items() if 'loss' in name)
 
     def gradients(self):
         return {name: x.grad for name, x in self.named_parameters()}

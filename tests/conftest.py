@@ -108,6 +108,29 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
     return path
 
 
+def write_enlarged_config(path, data):
+    """The same of KL-RPN on a single map, on images of twice their size.
+
+    Its anchors are 32 pixels of the images wide.
+    """
+    name = 'faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
+    write_tiny_config(path, data, ROOT / 'configs/kl_rpn' / name)
+    path.write_text(
+        path.read_text()
+        + """
+model['rpn_head'] = dict(anchor_generator=dict(scales=[4], ratios=[1.0]))
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(192, 192), keep_ratio=True),
+    dict(type='PackDetInputs',
+         meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+test_dataloader['dataset']['pipeline'] = pipeline
+"""
+    )
+    return path
+
+
 @pytest.fixture(scope='session')
 def tiny_config(tiny_data):
     """Config file of a small KL-RPN detector on the small data set."""

@@ -71,6 +71,15 @@ def as_list(data: object, place: str) -> List[object]:
     return data
 
 
+def check_names(names: List[str], place: str) -> None:
+    """Raise a ValueError unless there are names, and none of them twice."""
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f'{place} must be one or more with names of their own, but got '
+            f'{names}'
+        )
+
+
 def check_seeds(seeds: object, place: str) -> None:
     """Raise a ValueError unless it is a number of seeds."""
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:

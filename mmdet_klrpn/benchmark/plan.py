@@ -6,6 +6,7 @@ from typing import NamedTuple, Tuple
 from .fields import (
     Preparation,
     as_list,
+    check_names,
     check_seeds,
     fields_of,
     read_plan,
@@ -71,12 +72,7 @@ def load_plan(path: Path) -> Plan:
         _pair(pair, f'{path}: pairs[{i}]')
         for i, pair in enumerate(as_list(data['pairs'], f'{path}: pairs'))
     ]
-    names = [pair.name for pair in pairs]
-    if not pairs or len(set(names)) < len(names):
-        raise ValueError(
-            f'{path}: pairs must be one or more with names of their own, '
-            f'but got {names}'
-        )
+    check_names([pair.name for pair in pairs], f'{path}: pairs')
     plan = Plan(
         title=str(data['title']),
         work_dir=Path(data['work_dir']),

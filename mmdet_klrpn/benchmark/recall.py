@@ -52,11 +52,13 @@ class ObjectRanks(NamedTuple):
             ``NOT_FOUND`` where none was.
         sizes (np.ndarray): (K, ) square root of its area in pixels.
         classes (np.ndarray): (K, ) name of its class.
+        ids (np.ndarray): (K, ) id of its annotation.
     """
 
     ranks: np.ndarray
     sizes: np.ndarray
     classes: np.ndarray
+    ids: np.ndarray
 
 
 def rank_objects(
@@ -76,7 +78,7 @@ def rank_objects(
     names = {
         c['id']: c['name'] for c in coco_eval.cocoGt.dataset['categories']
     }
-    ranks, sizes, classes = [], [], []
+    ranks, sizes, classes, ids = [], [], [], []
     for match in filter(None, coco_eval.evalImgs):
         rank_of = {proposal: i for i, proposal in enumerate(match['dtIds'])}
         for i in np.flatnonzero(match['gtIgnore'] == 0):
@@ -86,7 +88,8 @@ def rank_objects(
             (annotation,) = coco_eval.cocoGt.loadAnns(match['gtIds'][i])
             sizes.append(np.sqrt(np.prod(annotation['bbox'][2:])))
             classes.append(names[annotation['category_id']])
-    return ObjectRanks(np.array(ranks), np.array(sizes), np.array(classes))
+            ids.append(annotation['id'])
+    return ObjectRanks(*map(np.array, (ranks, sizes, classes, ids)))
 
 
 def evaluate_proposals(ann_file: str, predictions: List[dict]) -> Recalls:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, load_tool, write_tiny_config
+from conftest import load_tool, write_enlarged_config
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
@@ -26,18 +26,6 @@ from mmdet_klrpn.benchmark.recall import evaluate_proposals
 from mmdet_klrpn.evaluation.split_items import split_items
 
 proposal_links = load_tool('tools/analysis_tools/proposal_links.py')
-BASE = ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
-# Anchors of 32 pixels of the images, which are enlarged to twice their size.
-OVERRIDES = """
-model['rpn_head'] = dict(anchor_generator=dict(scales=[4], ratios=[1.0]))
-pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(192, 192), keep_ratio=True),
-    dict(type='PackDetInputs',
-         meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-val_dataloader['dataset']['pipeline'] = pipeline
-"""
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +33,7 @@ def tiny(tiny_data, tmp_path_factory):
     """Folder of a run of a detector that is not trained."""
     folder = tmp_path_factory.mktemp('runs') / 'tiny' / 'seed3'
     folder.mkdir(parents=True)
-    path = write_tiny_config(folder / 'tiny.py', tiny_data, BASE)
-    path.write_text(path.read_text() + OVERRIDES)
+    path = write_enlarged_config(folder / 'tiny.py', tiny_data)
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(path).model)

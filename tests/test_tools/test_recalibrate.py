@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, load_tool, run, write_tiny_config
+from conftest import ROOT, load_tool, run, write_enlarged_config
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
@@ -20,18 +20,6 @@ from mmdet_klrpn.evaluation.functional import (
     std_calibration,
 )
 
-BASE = ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
-# Anchors of 32 pixels of the images, which are enlarged to twice their size.
-OVERRIDES = """
-model['rpn_head'] = dict(anchor_generator=dict(scales=[4], ratios=[1.0]))
-pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(192, 192), keep_ratio=True),
-    dict(type='PackDetInputs',
-         meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-test_dataloader['dataset']['pipeline'] = pipeline
-"""
 NUM = 100  # proposals of an image
 
 recalibrate = load_tool('tools/analysis_tools/recalibrate.py')
@@ -42,8 +30,7 @@ calibration = load_tool('tools/analysis_tools/calibration.py')
 def tiny(tiny_data, tmp_path_factory):
     """A config, and a checkpoint whose proposals are little but anchors."""
     folder = tmp_path_factory.mktemp('tiny')
-    config = write_tiny_config(folder / 'tiny.py', tiny_data, BASE)
-    config.write_text(config.read_text() + OVERRIDES)
+    config = write_enlarged_config(folder / 'tiny.py', tiny_data)
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)

@@ -7,6 +7,7 @@ from ..fields import (
     Preparation,
     as_list,
     as_mapping,
+    check_names,
     check_seeds,
     fields_of,
     read_plan,
@@ -139,12 +140,12 @@ def load_ablation(path: Path) -> AblationPlan:
         prepare=read_preparations(data, str(path)),
     )
     check_seeds(plan.seeds, f'{path}: seeds')
-    _check_names([f.name for f in plan.features], f'{path}: features')
+    check_names([f.name for f in plan.features], f'{path}: features')
     asked = [question.question for question in plan.questions]
-    _check_names(asked, f'{path}: questions')
+    check_names(asked, f'{path}: questions')
     for question in plan.questions:
         names = [row.name for row in question.rows]
-        _check_names(names, f'{path}: rows of {question.question!r}')
+        check_names(names, f'{path}: rows of {question.question!r}')
         plan.reference_of(question)
     return plan
 
@@ -210,11 +211,3 @@ def _row(data: object, place: str) -> Row:
         for key in ('rpn_head', 'train_cfg', 'test_cfg')
     )
     return Row(str(fields['name']), *changed, lr)
-
-
-def _check_names(names: List[str], place: str) -> None:
-    if not names or len(set(names)) < len(names):
-        raise ValueError(
-            f'{place} must be one or more with names of their own, but got '
-            f'{names}'
-        )

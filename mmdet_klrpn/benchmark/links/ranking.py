@@ -11,13 +11,13 @@ from typing import Dict, List, NamedTuple, Sequence
 import numpy as np
 from mmdet.evaluation import bbox_overlaps
 
-from mmdet_klrpn.evaluation import ProposalMetric
 from mmdet_klrpn.evaluation.functional.matching import (
     IGNORED,
     NO_OBJECT,
     match_proposals,
 )
 
+from ..recall import NOT_FOUND, rank_objects
 from .groups import Groups, Row
 
 RECALL_NUMBERS = (10, 30, 100, 300)
@@ -31,7 +31,7 @@ def matched_ranks(
 ) -> np.ndarray:
     """Ranks of the proposals that COCO's recall gives to objects.
 
-    As in :class:`ProposalMetric`, whatever the category: the best proposal
+    By :func:`rank_objects`, whatever the category: the best proposal
     takes the free object that it overlaps most, then the next one, at each
     IoU from 0.5 to 0.95. The n best match alike whatever follows them, so that
     the share of ranks up to n is AR@n.
@@ -46,19 +46,14 @@ def matched_ranks(
         np.ndarray: (k, T) rank at each IoU.
     """
     most = max([len(p['scores']) for p in predictions] + [1])
-    metric = ProposalMetric(ann_file, proposal_nums=(most,))
     with contextlib.redirect_stdout(io.StringIO()):
-        coco_eval = metric.match(predictions)
+        found = rank_objects(ann_file, predictions, most)
     rows = {annotation: row for row, annotation in enumerate(ids)}
-    ranks = np.full((len(ids), len(coco_eval.params.iouThrs)), np.inf)
-    # Of objects of all areas, which come first.
-    for match in coco_eval.evalImgs[: len(coco_eval.params.imgIds)]:
-        if match is None:
-            continue
-        for iou, taken in enumerate(match['dtMatches']):
-            for rank, annotation in enumerate(taken, 1):
-                if annotation in rows:
-                    ranks[rows[annotation], iou] = rank
+    ranks = np.full((len(ids), found.ranks.shape[1]), np.inf)
+    for annotation, own in zip(found.ids, found.ranks):
+        if annotation in rows:  # of the classes that are looked at
+            missed = own == NOT_FOUND
+            ranks[rows[annotation]] = np.where(missed, np.inf, own + 1.0)
     return ranks
 
 

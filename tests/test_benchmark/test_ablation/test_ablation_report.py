@@ -38,6 +38,7 @@ def test_figures_by_hand():
         np.array([[0, none], [9, 10], [99, 250], [none, none]]),
         np.array([8.0, 30.0, 20.0, 50.0]),
         np.array(['x', 'y', 'y', 'y']),
+        np.array([1, 2, 3, 4]),
     )
     figures = recall_figures(objects)
     at_10, at_100 = figures['AR@10'], figures['AR@100']

@@ -191,6 +191,7 @@ def test_head_is_its_baseline_s_but_for_the_method(path):
         'neg_std',
         'num_stds',
         'pos_std',
+        'pos_topk',
     }
     own = set(head) - inherited
     assert own == (method if 'paper' in path.stem else set())

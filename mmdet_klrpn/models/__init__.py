@@ -9,6 +9,7 @@ from .roi_heads import (
     RFCNRoIHead,
     VGGBBoxHead,
 )
+from .task_modules import TopKMaxIoUAssigner
 
 __all__ = [
     'VGG',
@@ -18,6 +19,7 @@ __all__ = [
     'RFCNBBoxHead',
     'RFCNRoIHead',
     'SparseRPNHead',
+    'TopKMaxIoUAssigner',
     'VGGBBoxHead',
     'gaussian_kl_div',
 ]

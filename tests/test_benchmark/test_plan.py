@@ -2,7 +2,9 @@
 
 import pytest
 from conftest import ROOT
-from mmengine.config import Config
+from mmdet.registry import MODELS, TASK_UTILS
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 
 from mmdet_klrpn.benchmark.comparison import (
     check_pair,
@@ -10,6 +12,7 @@ from mmdet_klrpn.benchmark.comparison import (
     differences,
 )
 from mmdet_klrpn.benchmark.plan import Pair, check_files, load_plan
+from mmdet_klrpn.models import KLRPNHead
 
 GOOD = """
 title: t
@@ -31,16 +34,42 @@ def test_the_plans_compare_heads_alone(name, monkeypatch):
     plan = load_plan(ROOT / f'benchmarks/{name}.yaml')
     check_files(plan)
     for pair in plan.pairs:
-        assert not pair.allow
-        keys = [difference.key for difference in check_pair(pair)]
-        assert keys[-1] == 'model.rpn_head.type'
-        tuned = '_smooth-l1' in pair.baseline.stem
-        if tuned:
-            assert {key.split('.')[2] for key in keys} == {'loss_bbox', 'type'}
+        keys = {difference.key for difference in check_pair(pair)}
+        tuned = '_topk' in pair.baseline.stem
+        heads = {key for key in keys if key.startswith('model.rpn_head.')}
+        names = {key.split('.')[2] for key in heads}
+        assert names == ({'loss_bbox', 'type'} if tuned else {'type'})
+        positives = 'model.train_cfg.rpn.assigner'
+        assert pair.allow == ((positives,) if tuned else ())
+        others = {f'{positives}.{key}' for key in ('topk', 'type')}
+        assert keys - heads == (others if tuned else set())
         expected = pair.kl_rpn.name.replace(
-            '_kl-rpn', '_smooth-l1' if tuned else ''
+            '_kl-rpn', '_topk' if tuned else ''
         )
         assert pair.baseline.name == expected
+
+
+def test_the_stronger_baseline_has_the_positives_and_boxes_of_kl_rpn():
+    folder = ROOT / 'configs/faster_rcnn'
+    init_default_scope('mmdet')
+    for path in folder.glob('*_topk_*.py'):
+        model = Config.fromfile(path).model
+        train_cfg = model.train_cfg.rpn
+        plain = dict(train_cfg.assigner, type='MaxIoUAssigner')
+        plain.pop('topk')
+        kl_rpn = KLRPNHead(
+            1,
+            anchor_generator=model.rpn_head.anchor_generator,
+            train_cfg=ConfigDict(train_cfg, assigner=plain),
+        )
+        loss = MODELS.build(model.rpn_head.loss_bbox)
+        assert vars(loss) == vars(kl_rpn.loss_mean)
+        own, other = (
+            {k: v for k, v in vars(x).items() if k != 'iou_calculator'}
+            for x in (TASK_UTILS.build(train_cfg.assigner), kl_rpn.assigner)
+        )
+        assert own == other
+        assert own['topk'] == 9
 
 
 def test_defaults(tmp_path):

@@ -13,8 +13,9 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import (
     ConfigType,
     InstanceList,
@@ -52,6 +53,10 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
     Uncertainty Estimation", ICLR 2022, for beta = 1, with a robust error.
     ``loss_mean=None`` is the paper's one loss.
 
+    With a deviation to say how good a box is, anchors that are far from their
+    object need not be kept from it: each object's ``pos_topk`` best anchors
+    are positives, however small the object is.
+
     A drop-in for :class:`RPNHead`: it takes every argument of that head, of
     which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
     keep their names; ``rpn_cls`` predicts the logits that
@@ -83,6 +88,10 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         loss_mean (dict, optional): Config of the loss of positives' means, in
             encoded offsets. None trains them by the divergence. Defaults to
             ``SmoothL1Loss``, linear beyond 1/9.
+        pos_topk (int): How many of an object's best anchors are positives at
+            least: a ``MaxIoUAssigner`` in ``train_cfg`` is built as a
+            :class:`TopKMaxIoUAssigner`. 0 leaves it as it is, as are other
+            assigners. Defaults to 9.
         std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
             nothing else, which makes them true to the errors: most of the
             predicted variance is the doubt whether there is an object.
@@ -108,6 +117,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         loss_mean: OptConfigType = dict(
             type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=10.0
         ),
+        pos_topk: int = 9,
         std_scale: float = 0.3,
         **kwargs,
     ) -> None:
@@ -122,6 +132,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         names = ('forward', 'reverse')
         known = neg_divergence in names
         _check('neg_divergence', neg_divergence, known, f'one of {names}')
+        in_range = isinstance(pos_topk, int) and pos_topk >= 0
+        _check('pos_topk', pos_topk, in_range, 'an integer >= 0')
         in_range = 0 < std_scale < math.inf
         _check('std_scale', std_scale, in_range, '> 0 and finite')
 
@@ -141,6 +153,14 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
+        # The detector's train_cfg is the ordinary RPN's, which stays as it is.
+        if (
+            pos_topk
+            and type(getattr(self, 'assigner', None)) is MaxIoUAssigner
+        ):
+            config = dict(self.train_cfg['assigner'], topk=pos_topk)
+            config['type'] = 'TopKMaxIoUAssigner'
+            self.assigner = TASK_UTILS.build(config)
 
     def _init_layers(self) -> None:
         """Give ``rpn_cls`` one logit per std instead of one per class."""

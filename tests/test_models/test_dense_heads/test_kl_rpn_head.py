@@ -8,7 +8,9 @@ import math
 import pytest
 import torch
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
@@ -222,7 +224,9 @@ def test_dirac_loss_is_that_of_a_narrow_target_up_to_its_entropy():
 
 def test_the_means_are_trained_as_those_of_an_rpn_head():
     own_loss = dict(loss_mean=dict(type='L1Loss', loss_weight=3.0))
-    heads = [(RPNHead, {}), (KLRPNHead, own_loss)]
+    topk = dict(TRAIN_CFG.assigner, type='TopKMaxIoUAssigner', topk=9)
+    same = dict(train_cfg=ConfigDict(TRAIN_CFG, assigner=topk))
+    heads = [(RPNHead, same), (KLRPNHead, own_loss)]
     predicted = build_head()(features(2))[1]
     losses, gradients = [], []
     for cls, options in heads:
@@ -239,6 +243,33 @@ def test_the_means_are_trained_as_those_of_an_rpn_head():
     assert losses[0] > 0
     torch.testing.assert_close(losses[1], losses[0])
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_each_object_has_its_best_anchors_for_positives():
+    # Half as long as the smallest anchor: beyond the thresholds' reach.
+    small = instances([21, 22, 32, 33.5])
+    counts = []
+    for topk in (0, 1, 9):
+        head = build_head(pos_topk=topk)
+        losses = head.loss_by_feat(*head(features()), [small], metas())
+        counts.append(losses['rpn_num_pos'].item())
+    priors = torch.cat(
+        head.prior_generator.grid_priors(
+            [f.shape[-2:] for f in features()], device='cpu'
+        )
+    )
+    ious = bbox_overlaps(small.bboxes, priors)[0]
+    ninth = ious.sort(descending=True).values[8]
+    assert counts[0] == 0 < counts[1] < 9
+    assert counts[2] == (ious >= ninth).sum() >= 9
+
+
+def test_another_assigner_is_left_as_it_is():
+    given = dict(TRAIN_CFG.assigner, type='TopKMaxIoUAssigner', topk=3)
+    head = build_head(train_cfg=ConfigDict(TRAIN_CFG, assigner=given))
+    assert head.assigner.topk == 3
+    assert type(build_head(pos_topk=0).assigner) is MaxIoUAssigner
+    assert not hasattr(build_head(train_cfg=None), 'assigner')
 
 
 def test_without_a_loss_of_means_the_divergence_trains_them():
@@ -538,6 +569,8 @@ def test_a_config_that_only_changes_the_type_builds():
         (dict(pos_std=-1), r'pos_std must be in \[0, .*but got -1'),
         (dict(pos_std=1.0), r'pos_std must be in \[0, neg_std=1.0\)'),
         (dict(min_std=0), r'min_std must be in \(0, neg_std=1.0\)'),
+        (dict(pos_topk=-1), 'pos_topk must be an integer >= 0, but got -1'),
+        (dict(pos_topk=0.5), 'pos_topk must be .* but got 0.5'),
         (dict(std_scale=0), 'std_scale must be > 0 and finite, but got 0'),
         (dict(std_scale=math.nan), 'std_scale must be .* but got nan'),
         (dict(neg_divergence='both'), "neg_divergence .* got 'both'"),

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from test_kl_rpn_head import TRAIN_CFG, assert_gradients_reach_all, instances
 from torch.distributions import Normal, kl_divergence
 
-from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.models import KLRPNHead, TopKMaxIoUAssigner
 
 # The same examples in each run: a failure is one of the change under test.
 SETTINGS = settings(deadline=None, max_examples=60, derandomize=True)
@@ -27,6 +27,7 @@ class Problem(NamedTuple):
         anchors: Ratios and scales of the base anchors.
         options: neg_std, min_std and pos_std over it, num_stds, divergence.
         objects: Of each image, boxes as x, y, width, height.
+        topk: pos_topk.
         size: How large weights, and so predictions, are.
         seed: Of weights and features.
     """
@@ -36,6 +37,7 @@ class Problem(NamedTuple):
     anchors: tuple = ((1.0,), (1,))
     options: tuple = (0.5, 0.06, 0.0, 4, 'reverse')
     objects: tuple = ((),)
+    topk: int = 9
     size: float = 1.0
     seed: int = 0
 
@@ -51,6 +53,7 @@ class Problem(NamedTuple):
             pos_std=pos_std * neg_std,
             loss_mean=dict(type='L1Loss'),
             neg_divergence=divergence,
+            pos_topk=self.topk,
             anchor_generator=dict(
                 type='AnchorGenerator',
                 ratios=ratios,
@@ -116,6 +119,7 @@ problems = st.builds(
         st.sampled_from(['forward', 'reverse']),
     ),
     objects=images,
+    topk=st.sampled_from([0, 1, 9]),
     size=st.sampled_from([0.01, 0.5, 3.0]),
     seed=st.integers(0, 99),
 )
@@ -134,21 +138,23 @@ def rows(maps, channels):
 
 
 def dense_losses(problem, head, logits, means):
-    """The losses from every anchor, by mmdet's assigner and torch's KL."""
+    """The losses from every anchor, by whole matrices and torch's KL."""
     neg_std, min_std, pos_std, num_stds, divergence = problem.options
     sizes = [x.shape[-2:] for x in means]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     assigner = dict(TRAIN_CFG.assigner)
     assigner.pop('type')
+    if problem.topk:
+        assigner = TopKMaxIoUAssigner(**assigner, topk=problem.topk)
+    else:
+        assigner = MaxIoUAssigner(**assigner)
     pos = neg = shift = divisor = 0.0
     z, means = rows(logits, num_stds), rows(means, 4)
     # As the method states it: neg_std^2 at z = 0, min_std^2 at infinity.
     fall = torch.where(z >= 0, (-z).exp(), 1 - z)
     variance = neg_std**2 * (min_std**2 + (1 - min_std**2) * fall)
     for image, gt in enumerate(problem.ground_truths()):
-        assigned = MaxIoUAssigner(**assigner).assign(
-            InstanceData(priors=priors), gt
-        )
+        assigned = assigner.assign(InstanceData(priors=priors), gt)
         is_pos, is_neg = assigned.gt_inds > 0, assigned.gt_inds == 0
         predicted = Normal(means[image], variance[image].sqrt().expand(-1, 4))
         boxes = gt.bboxes[assigned.gt_inds.clamp(min=1)[is_pos] - 1]

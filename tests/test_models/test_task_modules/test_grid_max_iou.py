@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_klrpn.models.task_modules import (
     AnchorGrid,
+    TopKMaxIoUAssigner,
     assign_on_grid,
     least_useful_iou,
 )
@@ -76,6 +77,16 @@ assigners = st.builds(
     match_low_quality=st.booleans(),
     gt_max_assign_all=st.booleans(),
 )
+topk_assigners = st.builds(
+    TopKMaxIoUAssigner,
+    pos_iou_thr=st.sampled_from([0.5, 0.7]),
+    neg_iou_thr=st.sampled_from([0.3, 0.5, (0.1, 0.3)]),
+    min_pos_iou=st.sampled_from([0.2, 0.3]),
+    match_low_quality=st.booleans(),
+    gt_max_assign_all=st.booleans(),
+    topk=st.integers(1, 30),
+    topk_min_iou=thresholds,
+)
 # Whole numbers make ties; the large ones lie outside of any map.
 coordinates = (
     st.integers(-20, 150)
@@ -108,7 +119,7 @@ def problems(draw):
 
 
 @settings(deadline=None, max_examples=300)
-@given(assigners, problems())
+@given(assigners | topk_assigners, problems())
 def test_equals_the_matrix(assigner, problem):
     grid, batch, inside = problem
     assert_same(assigner, grid, batch, inside)

@@ -1,5 +1,6 @@
 """Assignment of objects to anchors."""
 
 from .grid_max_iou import assign_on_grid, least_useful_iou
+from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
-__all__ = ['assign_on_grid', 'least_useful_iou']
+__all__ = ['TopKMaxIoUAssigner', 'assign_on_grid', 'least_useful_iou']

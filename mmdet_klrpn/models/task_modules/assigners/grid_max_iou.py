@@ -1,4 +1,4 @@
-"""MaxIoUAssigner without its matrix, for anchors on a grid.
+"""Assignment by IoU without the matrix of IoUs, for anchors on a grid.
 
 An anchor matters only if its IoU with an object reaches the least of the
 assigner's thresholds. Anchors lie on grids, so for each object and base anchor
@@ -17,6 +17,7 @@ from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
 from ..prior_generators.anchor_grid import AnchorGrid, Place
+from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # Below it the windows are most of the map, and the matrix is no worse.
 _LEAST_IOU = 0.1
@@ -42,7 +43,7 @@ def least_useful_iou(assigner: object) -> Optional[float]:
         that every anchor reaches.
     """
     if (
-        type(assigner) is not MaxIoUAssigner
+        type(assigner) not in (MaxIoUAssigner, TopKMaxIoUAssigner)
         or type(assigner.iou_calculator) is not BboxOverlaps2D
         or assigner.iou_calculator.dtype is not None
         or assigner.perm_repeat_gt_cfg is not None
@@ -55,6 +56,8 @@ def least_useful_iou(assigner: object) -> Optional[float]:
         least = min(least, low)
     if assigner.match_low_quality:
         least = min(least, assigner.min_pos_iou)
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        least = min(least, assigner.topk_min_iou)
     return least if least >= _LEAST_IOU else None
 
 
@@ -178,7 +181,7 @@ def _resolve(
     num_objects: int,
     num_anchors: int,
 ) -> Tensor:
-    """Decide between the candidates of each anchor, as MaxIoUAssigner does.
+    """Decide between the candidates of each anchor, as the assigner does.
 
     Args:
         assigner (MaxIoUAssigner): Its thresholds and options.
@@ -207,10 +210,13 @@ def _resolve(
     number = 1 + torch.where(
         forced, winners - _LOW_QUALITY, _OBJECT - (winners & _OBJECT)
     )
-    overlaps = (winners >> 31 & _OBJECT).int().view(torch.float32)
+    best_iou = (winners >> 31 & _OBJECT).int().view(torch.float32)
     low, high = _negative_range(assigner)
-    is_neg = (overlaps >= low) & (overlaps < high)
-    is_pos = forced | (overlaps >= assigner.pos_iou_thr)
+    is_neg = (best_iou >= low) & (best_iou < high)
+    is_pos = forced | (best_iou >= assigner.pos_iou_thr)
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        least = _topk_ious(assigner, overlaps, objects, num_objects)
+        is_pos = is_pos | (best_iou >= least[number - 1])
     values = torch.where(is_pos, number, is_neg.long() - 1)
     gt_inds = index.new_full((num_anchors,), 0 if low <= 0 else -1)
     return gt_inds.scatter_(0, index, values)
@@ -237,3 +243,26 @@ def _best_anchors(
         first = first.scatter_reduce_(0, objects, ties, 'amin')[objects]
         is_best = is_best & (index == first)
     return is_best
+
+
+def _topk_ious(
+    assigner: TopKMaxIoUAssigner,
+    overlaps: Tensor,
+    objects: Tensor,
+    num_objects: int,
+) -> Tensor:
+    """IoU (G, ) of each object's last anchor that is among its best.
+
+    Arguments as of :func:`_resolve`.
+    """
+    least = overlaps.new_full((num_objects,), assigner.topk_min_iou)
+    if len(overlaps) == 0:
+        return least
+    # By object, then by descending IoU, whose bits are ordered as it is.
+    order = ((objects + 1 << 31) - overlaps.view(torch.int32)).argsort()
+    numbers = torch.zeros_like(least, dtype=torch.long)
+    numbers.scatter_add_(0, objects, torch.ones_like(objects))
+    last = numbers.cumsum(0) - numbers + assigner.topk - 1
+    ious = overlaps[order[last.clamp(max=len(order) - 1)]]
+    # An object with fewer pairs has no such anchor that reaches the least IoU.
+    return torch.where(numbers < assigner.topk, least, ious.maximum(least))

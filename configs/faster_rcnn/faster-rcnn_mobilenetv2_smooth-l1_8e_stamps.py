@@ -1,9 +1,0 @@
-# A stronger baseline: an RPN with KL-RPN's loss of the boxes, at its weight.
-_base_ = 'faster-rcnn_mobilenetv2_8e_stamps.py'
-model = dict(
-    rpn_head=dict(
-        loss_bbox=dict(
-            _delete_=True,
-            type='SmoothL1Loss',
-            beta=1.0 / 9.0,
-            loss_weight=10.0)))

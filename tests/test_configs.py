@@ -149,7 +149,7 @@ def test_paper_variants_are_what_the_sources_state():
 )
 def test_differs_from_its_baseline_in_the_head_alone(path):
     ours = Config.fromfile(path).to_dict()
-    name = re.sub('_kl-rpn(-paper)?', '', path.name)
+    name = re.sub('_kl-rpn(-paper|-objectness)?', '', path.name)
     name = name.replace('-c4_1x', '_c4-1x')  # as mmdet spells that one
     found = list((ROOT / 'configs').rglob(name))
     if not found:  # one of mmdet's own
@@ -161,6 +161,13 @@ def test_differs_from_its_baseline_in_the_head_alone(path):
     baseline.pop('custom_imports', None)
     assert ours['model'].pop('rpn_head')['type'] == 'KLRPNHead'
     assert baseline['model'].pop('rpn_head')['type'] == 'RPNHead'
+    if 'objectness' in path.stem:
+        own = ours['model']['roi_head']
+        if own['type'] == 'RFCNRoIHead':
+            assert own.pop('objectness_power') == 1
+        else:
+            assert own['type'] == 'ObjectnessRoIHead'
+            own['type'] = 'StandardRoIHead'
     if path.stem.startswith('rpn_'):  # whose metric fails on numpy 1.24
         for split in ('val_evaluator', 'test_evaluator'):
             assert ours.pop(split)['type'] == 'ProposalMetric'

@@ -4,6 +4,7 @@ from .backbones import VGG
 from .dense_heads import KLRPNHead, SparseRPNHead
 from .losses import KLDivLoss, gaussian_kl_div
 from .roi_heads import (
+    ObjectnessRoIHead,
     PSRoIExtractor,
     RFCNBBoxHead,
     RFCNRoIHead,
@@ -15,6 +16,7 @@ __all__ = [
     'VGG',
     'KLDivLoss',
     'KLRPNHead',
+    'ObjectnessRoIHead',
     'PSRoIExtractor',
     'RFCNBBoxHead',
     'RFCNRoIHead',

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Dict, NamedTuple
 
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -35,12 +35,10 @@ class Settings(NamedTuple):
 
     def training_key(self) -> str:
         """The same of all settings that train the same head."""
-        head = MODELS.get(self.rpn_head['type'])
-        ours = head.__module__.startswith(f'{models.__name__}.')
         return digest(
             [
                 with_defaults(self.rpn_head),
-                code_digest() if ours else None,
+                code_digest() if _is_ours(self.rpn_head) else None,
                 [self.optim_wrapper, self.param_scheduler],
             ]
         )
@@ -137,6 +135,18 @@ def code_digest() -> str:
                 node.body = node.body[1:]
         trees.append(ast.dump(tree))
     return digest(trees)
+
+
+def _is_ours(config: object) -> bool:
+    """Whether this package has code of anything that a config builds."""
+    if isinstance(config, (list, tuple)):
+        return any(map(_is_ours, config))
+    if not isinstance(config, dict):
+        return False
+    name = config.get('type')
+    found = name and (MODELS.get(name) or TASK_UTILS.get(name))
+    own = getattr(found, '__module__', '').startswith(f'{models.__name__}.')
+    return own or _is_ours(list(config.values()))
 
 
 def _is_text(body: object) -> bool:

@@ -1,6 +1,6 @@
 """An image on its way through the two stages of a detector."""
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
@@ -42,19 +42,28 @@ def see(model: nn.Module, item: Item) -> Image:
     return Image(features, samples, scale)
 
 
-def refine(model: nn.Module, image: Image, proposals: Tensor) -> Refined:
+def refine(
+    model: nn.Module,
+    image: Image,
+    proposals: Tensor,
+    scores: Optional[Tensor] = None,
+) -> Refined:
     """Take proposals through the bbox head, up to the score threshold.
 
     Args:
         model (nn.Module): With a ``roi_head``.
         image (Image): The image.
         proposals (Tensor): (n, 4) in pixels of the input.
+        scores (Tensor, optional): (n, ), for a head that has a use for them.
     """
     head = model.roi_head
+    given = InstanceData(bboxes=proposals)
+    if scores is not None:
+        given.scores = scores
     (raw,) = head.predict_bbox(
         image.features,
         [sample.metainfo for sample in image.samples],
-        [InstanceData(bboxes=proposals)],
+        [given],
         rcnn_test_cfg=None,
         rescale=True,
     )

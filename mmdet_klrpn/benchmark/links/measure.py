@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
 from mmengine.utils import track_iter_progress
-from torch import Tensor, nn
+from torch import nn
 
 from mmdet_klrpn.apis import load_detector
 from mmdet_klrpn.evaluation.split_items import Item, split_items
@@ -20,6 +20,7 @@ from ..ground_truth import read_ground_truth
 from ..measure import own_number
 from .groups import Objects, Row, make_groups, quarter_areas, size_edges
 from .image import Image, refine, see
+from .objectness import detect_by_objectness
 from .objects import CocoObjects, objects_of
 from .oracles import detect_each_way, precision_row
 from .ranking import (
@@ -116,7 +117,7 @@ def _check(model: nn.Module) -> None:
 
 
 class _TestPass:
-    """What the test images yield, for links 1 to 4."""
+    """What the test images yield, for links 1 to 5."""
 
     def __init__(self, model: nn.Module, truth: CocoObjects) -> None:
         self.model, self.truth = model, truth
@@ -127,6 +128,7 @@ class _TestPass:
         self.claims: List[Claims] = []
         self.predictions: List[dict] = []
         self.detections: Dict[str, List[dict]] = {}
+        self.weighed: Dict[str, List[dict]] = {}
 
     @torch.no_grad()
     def add(self, item: Item) -> None:
@@ -142,10 +144,7 @@ class _TestPass:
         self.predictions.append(
             dict(img_id=image.id, bboxes=bboxes, scores=scores)
         )
-        for way, found in self._detect(image, rows, proposals.bboxes).items():
-            self.detections.setdefault(way, []).extend(
-                pack_detections(image.id, found, self.truth.categories)
-            )
+        self._detect(image, rows, proposals)
 
     def _rank(
         self, image_id: int, rows: np.ndarray, bboxes: np.ndarray
@@ -157,17 +156,27 @@ class _TestPass:
         self.claims.append(found)
 
     def _detect(
-        self, image: Image, rows: np.ndarray, proposals: Tensor
-    ) -> Dict[str, Dict[str, np.ndarray]]:
-        objects = self.truth.objects
-        bboxes = proposals.new_tensor(objects.bboxes[rows])
+        self, image: Image, rows: np.ndarray, proposals: InstanceData
+    ) -> None:
+        objects, head = self.truth.objects, self.model.roi_head
+        bboxes = proposals.bboxes.new_tensor(objects.bboxes[rows])
         labels = torch.from_numpy(objects.labels[rows]).to(bboxes.device)
-        return detect_each_way(
-            refine(self.model, image, proposals),
+        boxes, scores = proposals.bboxes, proposals.scores
+        plain = own = refine(self.model, image, boxes)
+        if getattr(head, 'objectness_power', 0):
+            own = refine(self.model, image, boxes, scores)
+        ways = detect_each_way(
+            own,
             refine(self.model, image, bboxes * image.scale),
             (bboxes, labels),
-            self.model.roi_head.test_cfg,
+            head.test_cfg,
         )
+        weighed = detect_by_objectness(plain, scores, head.test_cfg)
+        for kept, new in ((self.detections, ways), (self.weighed, weighed)):
+            for name, found in new.items():
+                kept.setdefault(name, []).extend(
+                    pack_detections(image.id, found, self.truth.categories)
+                )
 
     def links(self, classes: Sequence[str], ann_file: str) -> Links:
         """The figures, once all images are added."""
@@ -184,6 +193,10 @@ class _TestPass:
                 way: precision_row(data, found, areas)
                 for way, found in self.detections.items()
             },
+            objectness={
+                name: precision_row(data, found, areas)
+                for name, found in self.weighed.items()
+            },
         )
 
 
@@ -191,7 +204,7 @@ class _TestPass:
 def _teach(
     model: nn.Module, items: Sequence[Item], most: int
 ) -> Tuple[List[Taught], Objects]:
-    """Link 5, of training images seen without augmentation.
+    """Link 6, of training images seen without augmentation.
 
     The weights are the trained ones in evaluation mode: it is what the last
     step of a training would sample from these images. Draws are seeded.

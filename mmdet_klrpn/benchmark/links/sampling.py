@@ -1,4 +1,4 @@
-"""Link 5: what the first stage gives the RoI head to learn from."""
+"""Link 6: what the first stage gives the RoI head to learn from."""
 
 from typing import Dict, NamedTuple, Sequence, Tuple
 

@@ -94,8 +94,16 @@ LINKS = (
         'and detections of other sizes are ignored as in AP S, M and L.',
     ),
     Link(
+        'objectness',
+        "5. Average precision with the proposals' scores",
+        'AP of the same weights if the score of a detection is the '
+        "second stage's times a power of its proposal's score, what "
+        '`ObjectnessRoIHead` does, made of all proposals or of the best 100 '
+        "or 10. A power of 0 leaves the second stage's score alone.",
+    ),
+    Link(
         'samples',
-        '5. What trains the RoI head',
+        '6. What trains the RoI head',
         'Training images seen without augmentation by the trained detector, '
         "with train_cfg's number of proposals, its assigner and its sampler. "
         'Of the proposals assigned to an object the sampler draws some, and '

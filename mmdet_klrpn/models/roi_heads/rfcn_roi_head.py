@@ -8,9 +8,11 @@ from mmdet.structures import DetDataSample, SampleList
 from mmdet.utils import ConfigType, InstanceList
 from torch import Tensor
 
+from .objectness_roi_head import ObjectnessMixin
+
 
 @MODELS.register_module()
-class RFCNRoIHead(StandardRoIHead):
+class RFCNRoIHead(ObjectnessMixin, StandardRoIHead):
     """RoI head that convolves whole images and pools the results.
 
     Dai et al., "R-FCN: Object Detection via Region-based Fully Convolutional
@@ -22,6 +24,9 @@ class RFCNRoIHead(StandardRoIHead):
     it would have the features.
 
     It takes the arguments of :class:`StandardRoIHead`, but no mask head.
+
+    Args:
+        objectness_power (float): See :class:`ObjectnessMixin`. Defaults to 0.
 
     Raises:
         ValueError: If there is a mask head.
@@ -86,4 +91,4 @@ class RFCNRoIHead(StandardRoIHead):
         """Pool and vote: maps of whole images and (n, 5) RoIs to scores."""
         bins = [self.bbox_roi_extractor((maps,), rois) for maps in x]
         cls_score, bbox_pred = self.bbox_head(bins)
-        return dict(cls_score=cls_score, bbox_pred=bbox_pred)
+        return self.weigh(dict(cls_score=cls_score, bbox_pred=bbox_pred))

@@ -125,6 +125,20 @@ def test_equals_the_matrix(assigner, problem):
     assert_same(assigner, grid, batch, inside)
 
 
+def test_an_anchor_goes_to_its_nearest_object_though_that_has_enough():
+    """An object short of positives has no claim on a neighbour's anchors."""
+    generator = torch.Generator().manual_seed(0)
+    grid = AnchorGrid(FPN, FPN_SIZES, CPU)
+    large = random_boxes(60, generator)
+    small = torch.cat([large[:, :2], large[:, :2] + 14], dim=1)
+    assigner = TopKMaxIoUAssigner(
+        pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, topk=9
+    )
+    gt_inds = assert_same(assigner, grid, [torch.cat([large, small])])
+    plain = assign_on_grid(rpn_assigner(), grid, [torch.cat([large, small])])
+    assert (gt_inds > 60).sum() > (plain > 60).sum()
+
+
 @pytest.mark.parametrize('assign_all', [True, False])
 @pytest.mark.parametrize('count', [0, 1, 20, 1000])
 def test_equals_the_matrix_on_a_pyramid(count, assign_all):
@@ -189,8 +203,8 @@ def test_work_does_not_grow_with_the_map():
     for scale in (1, 4):
         sizes = [(h * scale, w * scale) for h, w in FPN_SIZES]
         grid = AnchorGrid(FPN, sizes, CPU)
-        objects, _ = grid_max_iou._candidates(bboxes, grid, 0.3)
-        numbers.append(len(objects))
+        windows = grid_max_iou._windows(bboxes, grid, 0.3)
+        numbers.append(int(windows.numbers.sum()))
     assert 0 < numbers[0] == numbers[1] < 1000
 
 

@@ -10,7 +10,8 @@ Shapes as in :mod:`..prior_generators.anchor_grid`, and
     P  candidate pairs of an object and an anchor
 """
 
-from typing import List, Optional, Tuple
+from functools import partial
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
@@ -26,13 +27,48 @@ _LEAST_IOU = 0.1
 _MARGIN = 0.01
 # Objects with larger coordinates may have an area that is not finite.
 _FINITE = 1e15
+# Where to look how many anchors of an object have a higher one.
+_IOUS_BELOW_THE_BEST = (0.4, 0.5, 0.6, 0.7)
 # Keys of candidates: [low quality: 1][bits of the IoU: 31][object: 31].
 _LOW_QUALITY = 1 << 62
 _OBJECT = (1 << 31) - 1
 
 
+class Pairs(NamedTuple):
+    """Candidates.
+
+    Attributes:
+        overlaps (Tensor): (P, ) IoUs, 0 for an anchor that is not inside.
+        objects (Tensor): (P, ) among G.
+        index (Tensor): (P, ) anchors among N * R.
+        bases (Tensor): (P, ) base anchors among K.
+    """
+
+    overlaps: Tensor
+    objects: Tensor
+    index: Tensor
+    bases: Tensor
+
+
+class Windows(NamedTuple):
+    """Cells around each object, for each base anchor.
+
+    Attributes:
+        low (Tensor): (G, K, 2), the first cell in x and y.
+        widths (Tensor): (G, K), in cells.
+        numbers (Tensor): (G, K), of cells.
+    """
+
+    low: Tensor
+    widths: Tensor
+    numbers: Tensor
+
+
 def least_useful_iou(assigner: object) -> Optional[float]:
     """The IoU below which the assigner treats anchors as if it were 0.
+
+    But for objects with fewer than ``topk`` anchors above it, of a
+    :class:`TopKMaxIoUAssigner`.
 
     Args:
         assigner (object): As built from ``train_cfg``.
@@ -56,8 +92,8 @@ def least_useful_iou(assigner: object) -> Optional[float]:
         least = min(least, low)
     if assigner.match_low_quality:
         least = min(least, assigner.min_pos_iou)
-    if isinstance(assigner, TopKMaxIoUAssigner):
-        least = min(least, assigner.topk_min_iou)
+    if getattr(assigner, 'topk_min_iou', least) < _LEAST_IOU:
+        return None
     return least if least >= _LEAST_IOU else None
 
 
@@ -88,23 +124,67 @@ def assign_on_grid(
         lengths, output_size=len(boxes)
     )
     images = images.to(boxes.device)
-    pairs = _candidates(boxes, grid, least_useful_iou(assigner))
+    least = least_useful_iou(assigner)
+    find = partial(_pairs, assigner, grid, boxes, images, inside)
+    pairs = find(_windows(boxes, grid, least))
     if pairs is None:
         return None
-    objects, place = pairs
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        # Most objects have their best anchors among these. Where one has not,
+        # windows are wider, of all objects that may have a claim.
+        is_short = _count(pairs, least, len(boxes)) < assigner.topk
+        wide = _windows(boxes, grid, min(least, assigner.topk_min_iou))
+        is_wide = (is_short[:, None] & (wide.numbers > 0)).any(dim=0)
+        pairs.overlaps.masked_fill_(is_wide[pairs.bases], 0)
+        more = find(wide._replace(numbers=wide.numbers * is_wide))
+        pairs = Pairs(*map(torch.cat, zip(pairs, more)))
+    size = len(lengths) * grid.num_anchors
+    gt_inds = _resolve(assigner, pairs, len(boxes), size)
+    gt_inds = gt_inds.view(len(lengths), -1)
+    empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
+    if empty:  # negatives all, whatever the thresholds
+        gt_inds[empty] = 0
+    return gt_inds if inside is None else gt_inds.masked_fill_(~inside, -1)
+
+
+def _pairs(
+    assigner: MaxIoUAssigner,
+    grid: AnchorGrid,
+    boxes: Tensor,
+    images: Tensor,
+    inside: Optional[Tensor],
+    windows: Windows,
+) -> Optional[Pairs]:
+    """IoUs in the windows; None if an object is not finite.
+
+    Args:
+        assigner (MaxIoUAssigner): Its calculator.
+        grid (AnchorGrid): The anchors.
+        boxes (Tensor): (G, 4) objects.
+        images (Tensor): (G, ) image of each.
+        inside (Tensor, optional): (N, R), see :func:`assign_on_grid`.
+        windows (Windows): Where to look.
+    """
+    # The only copy to the host: the number of pairs, -1 if not finite.
+    finite = (boxes.abs() < _FINITE).all()
+    total = int(torch.where(finite, windows.numbers.sum(), -1))
+    if total < 0:
+        return None
+    objects, place = _expand(windows, total)
     overlaps = assigner.iou_calculator(
         boxes[objects], grid.boxes(place), is_aligned=True
     )
     index = images[objects] * grid.num_anchors + grid.index(place)
     if inside is not None:
         overlaps = overlaps * inside.flatten()[index]
-    size = len(lengths) * grid.num_anchors
-    gt_inds = _resolve(assigner, overlaps, objects, index, len(boxes), size)
-    gt_inds = gt_inds.view(len(lengths), -1)
-    empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
-    if empty:  # negatives all, whatever the thresholds
-        gt_inds[empty] = 0
-    return gt_inds if inside is None else gt_inds.masked_fill_(~inside, -1)
+    return Pairs(overlaps, objects, index, place.base)
+
+
+def _count(pairs: Pairs, least_iou: float, num_objects: int) -> Tensor:
+    """How many anchors (G, ) have such an IoU with each object."""
+    reaches = (pairs.overlaps >= least_iou).long()
+    counts = reaches.new_zeros(num_objects)
+    return counts.scatter_add_(0, pairs.objects, reaches)
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -113,17 +193,11 @@ def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
     return thr if isinstance(thr, tuple) else (0.0, thr)
 
 
-def _candidates(
-    boxes: Tensor, grid: AnchorGrid, least_iou: float
-) -> Optional[Tuple[Tensor, Place]]:
-    """Every pair whose IoU reaches the least one, and some others.
+def _windows(boxes: Tensor, grid: AnchorGrid, least_iou: float) -> Windows:
+    """Cells of every pair whose IoU reaches the least one, and some others.
 
     With areas a and b, an IoU of t takes an overlap of t / (1 + t) (a + b).
     Its extent in x is at least that over the lesser height, likewise in y.
-
-    Returns:
-        tuple | None: Objects (P, ) and the anchors' places. None if an
-        object is not finite.
     """
     # (G, 1, 2), (G, K, 2), (G, K) and (G, K, 2), the pairs in x and y.
     wh = (boxes[:, None, 2:] - boxes[:, None, :2]).clamp(min=0)
@@ -138,46 +212,35 @@ def _candidates(
     reached = least_wh.prod(dim=-1) >= overlap
     counts = (high - low + 1).clamp(min=0) * reached[..., None]
     counts = counts.long()
-
-    # The only copy to the host: the number of pairs, -1 if not finite.
-    numbers = counts.prod(dim=-1).flatten()
-    finite = (boxes.abs() < _FINITE).all()
-    total = int(torch.where(finite, numbers.sum(), -1))
-    if total < 0:
-        return None
-    return _expand(low.long(), counts[..., 0], numbers, total)
+    return Windows(low.long(), counts[..., 0], counts.prod(dim=-1))
 
 
-def _expand(
-    low: Tensor, widths: Tensor, numbers: Tensor, total: int
-) -> Tuple[Tensor, Place]:
+def _expand(windows: Windows, total: int) -> Tuple[Tensor, Place]:
     """List the cells of windows.
 
     Args:
-        low (Tensor): (G, K, 2), the first cell in x and y.
-        widths (Tensor): (G, K), in cells.
-        numbers (Tensor): (G * K, ), of cells.
-        total (int): Their sum.
+        windows (Windows): Of G objects.
+        total (int): The sum of their numbers.
 
     Returns:
         tuple: Objects (P, ) and places.
     """
-    windows = torch.arange(len(numbers), device=low.device).repeat_interleave(
+    low, widths, numbers = (part.flatten(0, 1) for part in windows)
+    bases = windows.numbers.shape[1]
+    which = torch.arange(len(numbers), device=low.device).repeat_interleave(
         numbers, output_size=total
     )
     starts = numbers.cumsum(0) - numbers
-    nth = torch.arange(total, device=low.device) - starts[windows]
-    width = widths.flatten()[windows]
-    x, y = low.flatten(0, 1)[windows].unbind(dim=1)
-    place = Place(windows % low.shape[1], x + nth % width, y + nth // width)
-    return windows // low.shape[1], place
+    nth = torch.arange(total, device=low.device) - starts[which]
+    width = widths[which]
+    x, y = low[which].unbind(dim=1)
+    place = Place(which % bases, x + nth % width, y + nth // width)
+    return which // bases, place
 
 
 def _resolve(
     assigner: MaxIoUAssigner,
-    overlaps: Tensor,
-    objects: Tensor,
-    index: Tensor,
+    pairs: Pairs,
     num_objects: int,
     num_anchors: int,
 ) -> Tensor:
@@ -185,24 +248,21 @@ def _resolve(
 
     Args:
         assigner (MaxIoUAssigner): Its thresholds and options.
-        overlaps (Tensor): (P, ) IoUs, 0 for an anchor that is not inside.
-        objects (Tensor): (P, ) among G.
-        index (Tensor): (P, ) anchors among N * R.
+        pairs (Pairs): P candidates.
         num_objects (int): G.
         num_anchors (int): N * R.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
+    overlaps, objects, index, _ = pairs
     # The largest key wins an anchor: the best IoU, and of equal ones the first
     # object. The bits of floats >= 0 are ordered as the floats are.
     keys = overlaps.view(torch.int32).long() << 31 | (_OBJECT - objects)
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
-        best = _best_anchors(
-            assigner, overlaps, objects, index, num_objects, num_anchors
-        )
+        best = _best_anchors(assigner, pairs, num_objects, num_anchors)
         keys = torch.where(best, _LOW_QUALITY + objects, keys)
     winners = keys.new_zeros(num_anchors)
     winners = winners.scatter_reduce_(0, index, keys, 'amax')[index]
@@ -215,7 +275,7 @@ def _resolve(
     is_neg = (best_iou >= low) & (best_iou < high)
     is_pos = forced | (best_iou >= assigner.pos_iou_thr)
     if isinstance(assigner, TopKMaxIoUAssigner):
-        least = _topk_ious(assigner, overlaps, objects, num_objects)
+        least = _topk_ious(assigner, pairs, num_objects)
         is_pos = is_pos | (best_iou >= least[number - 1])
     values = torch.where(is_pos, number, is_neg.long() - 1)
     gt_inds = index.new_full((num_anchors,), 0 if low <= 0 else -1)
@@ -224,9 +284,7 @@ def _resolve(
 
 def _best_anchors(
     assigner: MaxIoUAssigner,
-    overlaps: Tensor,
-    objects: Tensor,
-    index: Tensor,
+    pairs: Pairs,
     num_objects: int,
     num_anchors: int,
 ) -> Tensor:
@@ -234,6 +292,7 @@ def _best_anchors(
 
     Arguments as of :func:`_resolve`.
     """
+    overlaps, objects, index, _ = pairs
     best = overlaps.new_zeros(num_objects)
     best = best.scatter_reduce_(0, objects, overlaps, 'amax')[objects]
     is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
@@ -246,23 +305,27 @@ def _best_anchors(
 
 
 def _topk_ious(
-    assigner: TopKMaxIoUAssigner,
-    overlaps: Tensor,
-    objects: Tensor,
-    num_objects: int,
+    assigner: TopKMaxIoUAssigner, pairs: Pairs, num_objects: int
 ) -> Tensor:
     """IoU (G, ) of each object's last anchor that is among its best.
 
     Arguments as of :func:`_resolve`.
     """
+    overlaps, objects, *_ = pairs
     least = overlaps.new_full((num_objects,), assigner.topk_min_iou)
+    # Sorted is what can be among the best, some dozen of an object's hundreds.
+    for iou in _IOUS_BELOW_THE_BEST:
+        is_enough = _count(pairs, iou, num_objects) >= assigner.topk
+        least = torch.where(is_enough, least.clamp(min=iou), least)
+    is_near = (overlaps >= least[objects]).nonzero()[:, 0]
+    overlaps, objects = overlaps[is_near], objects[is_near]
     if len(overlaps) == 0:
         return least
     # By object, then by descending IoU, whose bits are ordered as it is.
     order = ((objects + 1 << 31) - overlaps.view(torch.int32)).argsort()
-    numbers = torch.zeros_like(least, dtype=torch.long)
-    numbers.scatter_add_(0, objects, torch.ones_like(objects))
+    near = Pairs(overlaps, objects, order, order)
+    numbers = _count(near, 0, num_objects)
     last = numbers.cumsum(0) - numbers + assigner.topk - 1
     ious = overlaps[order[last.clamp(max=len(order) - 1)]]
-    # An object with fewer pairs has no such anchor that reaches the least IoU.
-    return torch.where(numbers < assigner.topk, least, ious.maximum(least))
+    # Of an object with fewer, all that reach the least IoU are among its best.
+    return torch.where(numbers < assigner.topk, least, ious)

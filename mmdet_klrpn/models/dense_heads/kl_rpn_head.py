@@ -95,7 +95,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
             nothing else, which makes them true to the errors: most of the
             predicted variance is the doubt whether there is an object.
-            Defaults to 0.3.
+            Defaults to 0.35.
         **kwargs: Further arguments of :class:`RPNHead`.
 
     Raises:
@@ -118,7 +118,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=10.0
         ),
         pos_topk: int = 9,
-        std_scale: float = 0.3,
+        std_scale: float = 0.35,
         **kwargs,
     ) -> None:
         _check('num_classes', num_classes, num_classes == 1, '1')

@@ -27,6 +27,8 @@ _LEAST_IOU = 0.1
 _MARGIN = 0.01
 # Objects with larger coordinates may have an area that is not finite.
 _FINITE = 1e15
+# Of a matrix of claims and objects, which is taken in parts.
+_MOST_CELLS = 1 << 22
 # Where to look how many anchors of an object have a higher one.
 _IOUS_BELOW_THE_BEST = (0.4, 0.5, 0.6, 0.7)
 # Keys of candidates: [low quality: 1][bits of the IoU: 31][object: 31].
@@ -41,13 +43,11 @@ class Pairs(NamedTuple):
         overlaps (Tensor): (P, ) IoUs, 0 for an anchor that is not inside.
         objects (Tensor): (P, ) among G.
         index (Tensor): (P, ) anchors among N * R.
-        bases (Tensor): (P, ) base anchors among K.
     """
 
     overlaps: Tensor
     objects: Tensor
     index: Tensor
-    bases: Tensor
 
 
 class Windows(NamedTuple):
@@ -129,17 +129,22 @@ def assign_on_grid(
     pairs = find(_windows(boxes, grid, least))
     if pairs is None:
         return None
+    topk_ious = None
     if isinstance(assigner, TopKMaxIoUAssigner):
-        # Most objects have their best anchors among these. Where one has not,
-        # windows are wider, of all objects that may have a claim.
+        # Most objects have their best anchors among these, if not all: for the
+        # others windows are wider, in which these are found once more.
         is_short = _count(pairs, least, len(boxes)) < assigner.topk
         wide = _windows(boxes, grid, min(least, assigner.topk_min_iou))
-        is_wide = (is_short[:, None] & (wide.numbers > 0)).any(dim=0)
-        pairs.overlaps.masked_fill_(is_wide[pairs.bases], 0)
-        more = find(wide._replace(numbers=wide.numbers * is_wide))
+        more = find(wide._replace(numbers=wide.numbers * is_short[:, None]))
+        pairs.overlaps.masked_fill_(is_short[pairs.objects], 0)
         pairs = Pairs(*map(torch.cat, zip(pairs, more)))
+        topk_ious = _topk_ious(assigner, pairs, len(boxes))
+        is_claim = pairs.overlaps >= topk_ious[pairs.objects]
+        _drop_lost_claims(
+            assigner, grid, boxes, images, pairs, is_claim, least
+        )
     size = len(lengths) * grid.num_anchors
-    gt_inds = _resolve(assigner, pairs, len(boxes), size)
+    gt_inds = _resolve(assigner, pairs, len(boxes), size, topk_ious)
     gt_inds = gt_inds.view(len(lengths), -1)
     empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
     if empty:  # negatives all, whatever the thresholds
@@ -177,7 +182,7 @@ def _pairs(
     index = images[objects] * grid.num_anchors + grid.index(place)
     if inside is not None:
         overlaps = overlaps * inside.flatten()[index]
-    return Pairs(overlaps, objects, index, place.base)
+    return Pairs(overlaps, objects, index)
 
 
 def _count(pairs: Pairs, least_iou: float, num_objects: int) -> Tensor:
@@ -243,6 +248,7 @@ def _resolve(
     pairs: Pairs,
     num_objects: int,
     num_anchors: int,
+    topk_ious: Optional[Tensor] = None,
 ) -> Tensor:
     """Decide between the candidates of each anchor, as the assigner does.
 
@@ -251,11 +257,13 @@ def _resolve(
         pairs (Pairs): P candidates.
         num_objects (int): G.
         num_anchors (int): N * R.
+        topk_ious (Tensor, optional): (G, ), above which an object's anchors
+            are positives whatever the thresholds.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
-    overlaps, objects, index, _ = pairs
+    overlaps, objects, index = pairs
     # The largest key wins an anchor: the best IoU, and of equal ones the first
     # object. The bits of floats >= 0 are ordered as the floats are.
     keys = overlaps.view(torch.int32).long() << 31 | (_OBJECT - objects)
@@ -274,9 +282,8 @@ def _resolve(
     low, high = _negative_range(assigner)
     is_neg = (best_iou >= low) & (best_iou < high)
     is_pos = forced | (best_iou >= assigner.pos_iou_thr)
-    if isinstance(assigner, TopKMaxIoUAssigner):
-        least = _topk_ious(assigner, pairs, num_objects)
-        is_pos = is_pos | (best_iou >= least[number - 1])
+    if topk_ious is not None:
+        is_pos = is_pos | (best_iou >= topk_ious[number - 1])
     values = torch.where(is_pos, number, is_neg.long() - 1)
     gt_inds = index.new_full((num_anchors,), 0 if low <= 0 else -1)
     return gt_inds.scatter_(0, index, values)
@@ -292,7 +299,7 @@ def _best_anchors(
 
     Arguments as of :func:`_resolve`.
     """
-    overlaps, objects, index, _ = pairs
+    overlaps, objects, index = pairs
     best = overlaps.new_zeros(num_objects)
     best = best.scatter_reduce_(0, objects, overlaps, 'amax')[objects]
     is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
@@ -304,6 +311,44 @@ def _best_anchors(
     return is_best
 
 
+def _drop_lost_claims(
+    assigner: TopKMaxIoUAssigner,
+    grid: AnchorGrid,
+    boxes: Tensor,
+    images: Tensor,
+    pairs: Pairs,
+    is_claim: Tensor,
+    least_iou: float,
+) -> None:
+    """Set the IoU to 0 of claims to anchors that are nearer to another object.
+
+    Below the least IoU, the pairs of objects that have enough anchors above it
+    are not listed, though they may be nearer.
+
+    Args:
+        assigner (TopKMaxIoUAssigner): Its calculator.
+        grid (AnchorGrid): The anchors.
+        boxes (Tensor): (G, 4) objects.
+        images (Tensor): (G, ) image of each.
+        pairs (Pairs): P candidates, whose overlaps are changed in place.
+        is_claim (Tensor): (P, ), whether the anchor is among the best of the
+            object.
+        least_iou (float): See above.
+    """
+    open_ones = is_claim & (pairs.overlaps < least_iou)
+    claims = open_ones.nonzero()[:, 0]
+    for rows in claims.split(max(_MOST_CELLS // max(len(boxes), 1), 1)):
+        owners = pairs.objects[rows, None]
+        anchors = grid.boxes(grid.locate(pairs.index[rows] % grid.num_anchors))
+        ious = assigner.iou_calculator(anchors, boxes)
+        own = pairs.overlaps[rows, None]
+        # Of equals the first object has the anchor.
+        first = torch.arange(len(boxes), device=boxes.device) < owners
+        is_nearer = (ious > own) | ((ious == own) & first)
+        is_lost = (is_nearer & (images == images[owners])).any(dim=1)
+        pairs.overlaps[rows] = own[:, 0].masked_fill(is_lost, 0)
+
+
 def _topk_ious(
     assigner: TopKMaxIoUAssigner, pairs: Pairs, num_objects: int
 ) -> Tensor:
@@ -311,7 +356,7 @@ def _topk_ious(
 
     Arguments as of :func:`_resolve`.
     """
-    overlaps, objects, *_ = pairs
+    overlaps, objects, _ = pairs
     least = overlaps.new_full((num_objects,), assigner.topk_min_iou)
     # Sorted is what can be among the best, some dozen of an object's hundreds.
     for iou in _IOUS_BELOW_THE_BEST:
@@ -323,7 +368,7 @@ def _topk_ious(
         return least
     # By object, then by descending IoU, whose bits are ordered as it is.
     order = ((objects + 1 << 31) - overlaps.view(torch.int32)).argsort()
-    near = Pairs(overlaps, objects, order, order)
+    near = Pairs(overlaps, objects, order)
     numbers = _count(near, 0, num_objects)
     last = numbers.cumsum(0) - numbers + assigner.topk - 1
     ious = overlaps[order[last.clamp(max=len(order) - 1)]]

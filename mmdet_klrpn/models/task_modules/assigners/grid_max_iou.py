@@ -133,16 +133,16 @@ def assign_on_grid(
     if isinstance(assigner, TopKMaxIoUAssigner):
         # Most objects have their best anchors among these, if not all: for the
         # others windows are wider, in which these are found once more.
-        is_short = _count(pairs, least, len(boxes)) < assigner.topk
+        is_near = pairs.overlaps >= least
+        is_short = _count(pairs.objects, is_near, len(boxes)) < assigner.topk
         wide = _windows(boxes, grid, min(least, assigner.topk_min_iou))
         more = find(wide._replace(numbers=wide.numbers * is_short[:, None]))
         pairs.overlaps.masked_fill_(is_short[pairs.objects], 0)
         pairs = Pairs(*map(torch.cat, zip(pairs, more)))
         topk_ious = _topk_ious(assigner, pairs, len(boxes))
         is_claim = pairs.overlaps >= topk_ious[pairs.objects]
-        _drop_lost_claims(
-            assigner, grid, boxes, images, pairs, is_claim, least
-        )
+        is_claim &= pairs.overlaps < least
+        _drop_lost_claims(assigner, grid, boxes, images, pairs, is_claim)
     size = len(lengths) * grid.num_anchors
     gt_inds = _resolve(assigner, pairs, len(boxes), size, topk_ious)
     gt_inds = gt_inds.view(len(lengths), -1)
@@ -185,11 +185,10 @@ def _pairs(
     return Pairs(overlaps, objects, index)
 
 
-def _count(pairs: Pairs, least_iou: float, num_objects: int) -> Tensor:
-    """How many anchors (G, ) have such an IoU with each object."""
-    reaches = (pairs.overlaps >= least_iou).long()
-    counts = reaches.new_zeros(num_objects)
-    return counts.scatter_add_(0, pairs.objects, reaches)
+def _count(objects: Tensor, counts: Tensor, num_objects: int) -> Tensor:
+    """How many pairs of each object (G, ) are true, of (P, ) bools."""
+    counts = counts.long()
+    return counts.new_zeros(num_objects).scatter_add_(0, objects, counts)
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -318,7 +317,6 @@ def _drop_lost_claims(
     images: Tensor,
     pairs: Pairs,
     is_claim: Tensor,
-    least_iou: float,
 ) -> None:
     """Set the IoU to 0 of claims to anchors that are nearer to another object.
 
@@ -332,11 +330,9 @@ def _drop_lost_claims(
         images (Tensor): (G, ) image of each.
         pairs (Pairs): P candidates, whose overlaps are changed in place.
         is_claim (Tensor): (P, ), whether the anchor is among the best of the
-            object.
-        least_iou (float): See above.
+            object, below the least IoU.
     """
-    open_ones = is_claim & (pairs.overlaps < least_iou)
-    claims = open_ones.nonzero()[:, 0]
+    claims = is_claim.nonzero()[:, 0]
     for rows in claims.split(max(_MOST_CELLS // max(len(boxes), 1), 1)):
         owners = pairs.objects[rows, None]
         anchors = grid.boxes(grid.locate(pairs.index[rows] % grid.num_anchors))
@@ -360,7 +356,8 @@ def _topk_ious(
     least = overlaps.new_full((num_objects,), assigner.topk_min_iou)
     # Sorted is what can be among the best, some dozen of an object's hundreds.
     for iou in _IOUS_BELOW_THE_BEST:
-        is_enough = _count(pairs, iou, num_objects) >= assigner.topk
+        number = _count(objects, overlaps >= iou, num_objects)
+        is_enough = number >= assigner.topk
         least = torch.where(is_enough, least.clamp(min=iou), least)
     is_near = (overlaps >= least[objects]).nonzero()[:, 0]
     overlaps, objects = overlaps[is_near], objects[is_near]
@@ -368,8 +365,7 @@ def _topk_ious(
         return least
     # By object, then by descending IoU, whose bits are ordered as it is.
     order = ((objects + 1 << 31) - overlaps.view(torch.int32)).argsort()
-    near = Pairs(overlaps, objects, order)
-    numbers = _count(near, 0, num_objects)
+    numbers = _count(objects, torch.ones_like(objects), num_objects)
     last = numbers.cumsum(0) - numbers + assigner.topk - 1
     ious = overlaps[order[last.clamp(max=len(order) - 1)]]
     # Of an object with fewer, all that reach the least IoU are among its best.

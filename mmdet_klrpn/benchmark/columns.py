@@ -3,7 +3,7 @@
 # Average precisions, over IoU 0.5 to 0.95 where none is named.
 AP_NAMES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')
 # How many proposals the second stage is given in turn.
-PROPOSAL_NUMBERS = (10, 20, 50, 100, 300, 1000)
+PROPOSAL_NUMBERS = (10, 20, 30, 50, 100, 300, 1000)
 # At how many proposals their recall is given.
 RECALL_NUMBERS = (10, 30, 100, 300, 1000)
 AREAS = ('all', 'small', 'medium', 'large')

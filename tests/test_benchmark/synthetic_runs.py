@@ -73,7 +73,7 @@ def run_metrics(config, seed, shift=0.0):
             AP_L=None,
             mean_proposals=float(min(number, 450)),
             second_stage_ms=10.0 * i,
-            second_stage_share=i / 5,
+            second_stage_share=i / 6,
         )
         for i, number in enumerate(PROPOSAL_NUMBERS, 1)
     }

@@ -66,7 +66,7 @@ def test_differences_and_intervals(study, scene):
 def test_tables_show_points_and_dashes(study):
     summary = summarized(study, resamples=0)
     rows = {row[0]: row[1:] for row in differences(summary).rows}
-    assert rows['AP'] == ['10.0', '11.1', '**+1.1**', '+0.9 to +1.3', DASH]
+    assert rows['AP'] == ['12.0', '13.1', '**+1.1**', '+0.9 to +1.3', DASH]
     assert rows['AP75'] == ['10.0', '10.0', '+0.0', '+0.0 to +0.0', DASH]
     assert rows['AP L'] == [DASH] * 5
     assert rows['AR@100'][:3] == ['25.0', '25.6', '**+0.5**']
@@ -97,10 +97,10 @@ def test_trade_off(study):
         change(study, 'b', seed, by_proposals=better)
     text = statement(summarized(study, resamples=0))
     assert (
-        "RPN's AP at 300 proposals, 10.0, is reached by KL-RPN with 50, 20.0"
+        "RPN's AP at 300 proposals, 12.0, is reached by KL-RPN with 50, 20.0"
         in text
     )
-    assert 'takes 40% less time than with 300' in text
+    assert 'takes 33% less time than with 300' in text
     for seed in range(3):
         for number in better:
             better[number]['AP'] = 0.0
@@ -116,6 +116,7 @@ def test_trade_off(study):
         '8.0',
         '10.0',
         '12.0',
+        '14.0',
     ]
     assert rows[1][-1] == '450'
 
@@ -208,7 +209,7 @@ def test_files_of_a_report(study, tmp_path):
     assert 'A &amp; B' in page
     assert 'nan' not in page.lower()
 
-    assert '| AP | 10.0 | 11.1 |' in markdown
+    assert '| AP | 12.0 | 13.1 |' in markdown
     rows = list(csv.DictReader(table.splitlines()))
     (row,) = (
         row
@@ -216,9 +217,9 @@ def test_files_of_a_report(study, tmp_path):
         if row['quantity'] == 'AP'
         and (row['model'], row['seed']) == ('KL-RPN', '2')
     )
-    assert float(row['value']) == 0.1 + 0.012
+    assert float(row['value']) == 0.12 + 0.012
     (pair,) = json.loads(values)
-    assert pair['values']['AP']['RPN'] == [0.1] * 3
+    assert pair['values']['AP']['RPN'] == [0.12] * 3
     assert pair['differences']['AP']['mean'] == pytest.approx(0.011)
 
 

@@ -1,7 +1,8 @@
 """Pairs of an object and an anchor of a grid that overlap enough.
 
-Anchors lie on grids, so for each object and base anchor those whose IoU reaches
-a threshold are within a window of cells, which follows from centres and sizes.
+Anchors lie on grids, so for each object and base anchor those whose IoU
+reaches a threshold are within a window of cells, which follows from centres
+and sizes.
 IoUs are computed for the windows only, with the assigner's own calculator.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and

@@ -1,4 +1,4 @@
-"""The best anchors of each object, of :class:`TopKMaxIoUAssigner` on a grid."""
+"""Each object's best anchors: :class:`TopKMaxIoUAssigner` on a grid."""
 
 from typing import Tuple
 

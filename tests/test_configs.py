@@ -149,8 +149,7 @@ def test_paper_variants_are_what_the_sources_state():
 )
 def test_differs_from_its_baseline_in_the_head_alone(path):
     ours = Config.fromfile(path).to_dict()
-    name = path.name.replace('_kl-rpn-half-labels', '_half-labels')
-    name = re.sub('_kl-rpn(-paper|-objectness)?', '', name)
+    name = re.sub('(?<=_)kl-rpn(-paper|-objectness)?[-_]', '', path.name)
     name = name.replace('-c4_1x', '_c4-1x')  # as mmdet spells that one
     found = list((ROOT / 'configs').rglob(name))
     if not found:  # one of mmdet's own

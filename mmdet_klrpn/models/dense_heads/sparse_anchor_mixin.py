@@ -97,7 +97,7 @@ class SparseAnchorMixin:
         boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
         labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
         images, place = _whereabouts(grid, pos, neg)
-        priors = grid.boxes(place.first(len(pos)))
+        priors = grid.boxes(place.at(slice(len(pos))))
         targets = self.bbox_coder.encode(priors, boxes)
         return grid, self._samples(images, place, targets, labels, avg_factor)
 
@@ -254,7 +254,7 @@ class SparseAnchorMixin:
         broken = ~(are_finite(scores) & are_finite(deltas))
         return [
             self._propose(
-                grid.boxes(Place(*(part[i] for part in place)), scores.dtype),
+                grid.boxes(Place(*place).at(i), scores.dtype),
                 # NMS wants boxes in the precision of the scores.
                 deltas[i].to(scores.dtype),
                 scores[i],

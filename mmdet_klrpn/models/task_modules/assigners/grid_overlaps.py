@@ -2,8 +2,8 @@
 
 Anchors lie on grids, so for each object and base anchor those whose IoU
 reaches a threshold are within a window of cells, which follows from centres
-and sizes.
-IoUs are computed for the windows only, with the assigner's own calculator.
+and sizes. IoUs are computed for the windows only, with the assigner's own
+calculator.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
@@ -154,8 +154,7 @@ class GridOverlaps:
         numbers = torch.searchsorted(keys, last) - first
         row, nth = _list(numbers, int(numbers.sum()))
         found = order[first[row] + nth]
-        place = Place(*(part[found] for part in place))
-        return self._pairs(objects[row], place, anchors[found])
+        return self._pairs(objects[row], place.at(found), anchors[found])
 
     def count(self, pairs: Pairs, counts: Tensor) -> Tensor:
         """How many pairs of each object (G, ) are true, of (P, ) bools."""
@@ -197,7 +196,7 @@ def _expand(windows: Windows, total: int) -> Tuple[Tensor, Place]:
 
 
 def _list(numbers: Tensor, total: int) -> Tuple[Tensor, Tensor]:
-    """Which of ``numbers``, and the how manieth of it: (total, ) each."""
+    """Which of ``numbers``, and where among its own: (total, ) each."""
     which = torch.arange(len(numbers), device=numbers.device)
     which = which.repeat_interleave(numbers, output_size=total)
     starts = numbers.cumsum(0) - numbers

@@ -10,7 +10,7 @@ Vocabulary and shapes, for this file and those that import it:
 """
 
 from functools import lru_cache
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
@@ -25,9 +25,9 @@ class Place(NamedTuple):
     x: Tensor
     y: Tensor
 
-    def first(self, count: int) -> 'Place':
-        """The first few."""
-        return Place(*(part[:count] for part in self))
+    def at(self, index: Union[int, slice, Tensor]) -> 'Place':
+        """Some of them, by an index as of each tensor."""
+        return Place(*(part[index] for part in self))
 
 
 class AnchorGrid:

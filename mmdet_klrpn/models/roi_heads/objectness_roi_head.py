@@ -1,13 +1,23 @@
 """Detections whose scores know how sure their proposals were."""
 
-from typing import List, Tuple
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Tuple
 
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.task_modules.samplers import (
+    BaseSampler,
+    OHEMSampler,
+    SamplingResult,
+)
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import ConfigType, InstanceList
+from mmengine.structures import InstanceData
 from torch import Tensor
+
+from .objectness_prior import ObjectnessPrior
 
 
 def weigh_by_objectness(
@@ -40,35 +50,80 @@ def weigh_by_objectness(
 
 
 class ObjectnessMixin:
-    """Multiplies the scores of detections by those of their proposals.
+    """Scores detections by their proposals' scores too.
 
     To be inherited before :class:`StandardRoIHead`, by a class that hands the
-    results of its ``_bbox_forward`` to :meth:`weigh`. In tests only: nothing
-    is trained otherwise, so that it can be set for a trained detector.
+    results of its ``_bbox_forward`` to :meth:`weigh`.
 
     Args:
-        objectness_power (float): Exponent of the proposals' scores. 0, the
-            default, leaves the detections as they are.
+        objectness_power (float): Exponent of the proposals' scores, by which
+            those of the detections are multiplied. In tests only: nothing is
+            trained otherwise, so that it can be set for a trained detector.
+            0, the default, leaves them as they are.
+        objectness_prior (bool): Whether the classifier learns what the
+            proposals' scores tell it, by an :class:`ObjectnessPrior`. Defaults
+            to False.
 
     Raises:
-        ValueError: If the power is negative, or the bbox head scores classes
-            by anything but a softmax.
+        ValueError: If the power is negative, if the bbox head scores classes
+            by anything but a softmax, or if a prior is to learn of RoIs whose
+            scores are not known: objects that are added to the proposals, or
+            those that OHEM mines.
     """
 
-    def __init__(self, *args, objectness_power: float = 0.0, **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        objectness_power: float = 0.0,
+        objectness_prior: bool = False,
+        **kwargs,
+    ) -> None:
         super().__init__(*args, **kwargs)
         if not objectness_power >= 0:
             raise ValueError(
                 f'objectness_power must be >= 0, but got {objectness_power!r}'
             )
-        if objectness_power and self.bbox_head.custom_cls_channels:
-            name = type(self.bbox_head.loss_cls).__name__
-            raise ValueError(
-                f'objectness_power must be 0 with {name}, whose scores are '
-                f'no softmax, but got {objectness_power!r}'
-            )
+        given = dict(
+            objectness_power=objectness_power,
+            objectness_prior=objectness_prior,
+        )
+        for option, value in given.items():
+            if value and self.bbox_head.custom_cls_channels:
+                name = type(self.bbox_head.loss_cls).__name__
+                off = False if value is True else 0
+                raise ValueError(
+                    f'{option} must be {off} with {name}, whose scores are '
+                    f'no softmax, but got {value!r}'
+                )
         self.objectness_power = objectness_power
+        self.objectness_prior = None
+        if objectness_prior:
+            _check_sampler(self.bbox_sampler)
+            self.objectness_prior = ObjectnessPrior(self.bbox_head.num_classes)
         self._objectness = None
+
+    def loss(
+        self,
+        x: Tuple[Tensor],
+        rpn_results_list: InstanceList,
+        batch_data_samples: SampleList,
+    ) -> dict:
+        """See the parent."""
+        self._scores = [_scores(proposals) for proposals in rpn_results_list]
+        return super().loss(x, rpn_results_list, batch_data_samples)
+
+    def bbox_loss(
+        self, x: Tuple[Tensor], sampling_results: List[SamplingResult]
+    ) -> dict:
+        """See the parent."""
+        if self.objectness_prior is None:
+            return super().bbox_loss(x, sampling_results)
+        sampled = [
+            scores[torch.cat([result.pos_inds, result.neg_inds])]
+            for scores, result in zip(self._scores, sampling_results)
+        ]
+        with self._given(torch.cat(sampled)):
+            return super().bbox_loss(x, sampling_results)
 
     def predict_bbox(
         self,
@@ -79,27 +134,57 @@ class ObjectnessMixin:
         rescale: bool = False,
     ) -> InstanceList:
         """See the parent. Proposals without scores count as sure."""
-        if self.objectness_power:
-            scores = [
-                proposals.get('scores', boxes.new_ones(len(boxes)))
-                for proposals in rpn_results_list
-                for boxes in [get_box_tensor(proposals.bboxes)]
-            ]
-            self._objectness = torch.cat(scores)
-        try:
+        scores = [_scores(proposals) for proposals in rpn_results_list]
+        with self._given(torch.cat(scores), self.objectness_power):
             return super().predict_bbox(
                 x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale
             )
+
+    def weigh(self, results: dict) -> dict:
+        """What ``_bbox_forward`` gives, by the objectness of its RoIs."""
+        if self._objectness is None:
+            return results
+        objectness, power = self._objectness
+        if self.objectness_prior is not None:
+            results['cls_score'] = self.objectness_prior(
+                results['cls_score'], objectness
+            )
+        if power:
+            results['cls_score'] = weigh_by_objectness(
+                results['cls_score'], objectness, power
+            )
+        return results
+
+    @contextmanager
+    def _given(self, objectness: Tensor, power: float = 0.0) -> Iterator[None]:
+        """For the RoIs of one call of ``_bbox_forward``, (n, ) scores."""
+        self._objectness = objectness, power
+        try:
+            yield
         finally:
             self._objectness = None
 
-    def weigh(self, results: dict) -> dict:
-        """What ``_bbox_forward`` gives, by objectness while it predicts."""
-        if self._objectness is not None:
-            results['cls_score'] = weigh_by_objectness(
-                results['cls_score'], self._objectness, self.objectness_power
-            )
-        return results
+
+def _scores(proposals: InstanceData) -> Tensor:
+    """Scores of an image's proposals, 1 where they have none."""
+    if 'scores' in proposals:
+        return proposals.scores.detach()
+    boxes = get_box_tensor(proposals.bboxes)
+    return boxes.new_ones(len(boxes))
+
+
+def _check_sampler(sampler: Optional[BaseSampler]) -> None:
+    """Raise a ValueError if it hands out RoIs whose scores are not known."""
+    if isinstance(sampler, OHEMSampler):
+        raise ValueError(
+            'objectness_prior must be False with OHEMSampler, which scores '
+            'RoIs without knowing which proposals they are, but got True'
+        )
+    if getattr(sampler, 'add_gt_as_proposals', False):
+        raise ValueError(
+            'train_cfg.rcnn.sampler.add_gt_as_proposals must be False with '
+            'objectness_prior, as objects have no score, but got True'
+        )
 
 
 @MODELS.register_module()
@@ -110,6 +195,7 @@ class ObjectnessRoIHead(ObjectnessMixin, StandardRoIHead):
 
     Args:
         objectness_power (float): See :class:`ObjectnessMixin`. Defaults to 1.
+        objectness_prior (bool): See there. Defaults to False.
     """
 
     def __init__(self, *args, objectness_power: float = 1.0, **kwargs) -> None:

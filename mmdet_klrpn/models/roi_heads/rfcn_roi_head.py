@@ -27,6 +27,7 @@ class RFCNRoIHead(ObjectnessMixin, StandardRoIHead):
 
     Args:
         objectness_power (float): See :class:`ObjectnessMixin`. Defaults to 0.
+        objectness_prior (bool): See there. Defaults to False.
 
     Raises:
         ValueError: If there is a mask head.

@@ -1,6 +1,7 @@
 """An image on its way through the two stages of a detector."""
 
-from typing import NamedTuple, Optional, Tuple
+from contextlib import contextmanager
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
@@ -47,6 +48,7 @@ def refine(
     image: Image,
     proposals: Tensor,
     scores: Optional[Tensor] = None,
+    power: Optional[float] = None,
 ) -> Refined:
     """Take proposals through the bbox head, up to the score threshold.
 
@@ -55,18 +57,21 @@ def refine(
         image (Image): The image.
         proposals (Tensor): (n, 4) in pixels of the input.
         scores (Tensor, optional): (n, ), for a head that has a use for them.
+        power (float, optional): In place of the head's own
+            ``objectness_power``.
     """
     head = model.roi_head
     given = InstanceData(bboxes=proposals)
     if scores is not None:
         given.scores = scores
-    (raw,) = head.predict_bbox(
-        image.features,
-        [sample.metainfo for sample in image.samples],
-        [given],
-        rcnn_test_cfg=None,
-        rescale=True,
-    )
+    with _powered(head, power):
+        (raw,) = head.predict_bbox(
+            image.features,
+            [sample.metainfo for sample in image.samples],
+            [given],
+            rcnn_test_cfg=None,
+            rescale=True,
+        )
     number, classes = len(proposals), head.bbox_head.num_classes
     bboxes = raw.bboxes.reshape(number, raw.bboxes.shape[1] // 4, 4)
     return Refined(
@@ -75,3 +80,16 @@ def refine(
         bboxes.expand(number, classes, 4),
         raw.scores,
     )
+
+
+@contextmanager
+def _powered(head: nn.Module, power: Optional[float]) -> Iterator[None]:
+    """Give a head another ``objectness_power`` for a while, unless None."""
+    if power is None:
+        yield
+        return
+    own, head.objectness_power = head.objectness_power, power
+    try:
+        yield
+    finally:
+        head.objectness_power = own

@@ -162,9 +162,9 @@ class _TestPass:
         bboxes = proposals.bboxes.new_tensor(objects.bboxes[rows])
         labels = torch.from_numpy(objects.labels[rows]).to(bboxes.device)
         boxes, scores = proposals.bboxes, proposals.scores
-        plain = own = refine(self.model, image, boxes)
+        plain = own = refine(self.model, image, boxes, scores)
         if getattr(head, 'objectness_power', 0):
-            own = refine(self.model, image, boxes, scores)
+            plain = refine(self.model, image, boxes, scores, power=0.0)
         ways = detect_each_way(
             own,
             refine(self.model, image, bboxes * image.scale),

@@ -45,8 +45,9 @@ class ObjectnessPrior(BaseModule):
             objectness (Tensor): (n, ) in [0, 1].
 
         Returns:
-            Tensor: (n, C + 1) logits, in float32 at least.
+            Tensor: (n, C + 1) logits, in float32.
         """
         given = torch.logit(objectness.to(self.hidden.weight), _EPS)
         prior = self.output(self.hidden(given[:, None]).relu())
-        return cls_score.to(torch.promote_types(prior.dtype, torch.float32)) + prior
+        # In half precision what is added would round away.
+        return cls_score.float() + prior.float()

@@ -1,18 +1,14 @@
 """Detections whose scores know how sure their proposals were."""
 
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Tuple
 
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
-from mmdet.models.task_modules.samplers import (
-    BaseSampler,
-    OHEMSampler,
-    SamplingResult,
-)
+from mmdet.models.task_modules.samplers import OHEMSampler, SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import get_box_tensor
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import ConfigType, InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -66,9 +62,8 @@ class ObjectnessMixin:
 
     Raises:
         ValueError: If the power is negative, if the bbox head scores classes
-            by anything but a softmax, or if a prior is to learn of RoIs whose
-            scores are not known: objects that are added to the proposals, or
-            those that OHEM mines.
+            by anything but a softmax, or if a prior is to learn of the RoIs
+            that OHEM mines, whose scores are not known.
     """
 
     def __init__(
@@ -98,7 +93,12 @@ class ObjectnessMixin:
         self.objectness_power = objectness_power
         self.objectness_prior = None
         if objectness_prior:
-            _check_sampler(self.bbox_sampler)
+            if isinstance(self.bbox_sampler, OHEMSampler):
+                raise ValueError(
+                    'objectness_prior must be False with OHEMSampler, which '
+                    'scores RoIs without telling which proposals they are, '
+                    'but got True'
+                )
             self.objectness_prior = ObjectnessPrior(self.bbox_head.num_classes)
         self._objectness = None
 
@@ -109,8 +109,33 @@ class ObjectnessMixin:
         batch_data_samples: SampleList,
     ) -> dict:
         """See the parent."""
-        self._scores = [_scores(proposals) for proposals in rpn_results_list]
+        if self.objectness_prior is not None:
+            self._scores = [
+                self._scores_to_sample(proposals, sample.gt_instances)
+                for proposals, sample in zip(
+                    rpn_results_list, batch_data_samples
+                )
+            ]
         return super().loss(x, rpn_results_list, batch_data_samples)
+
+    def _scores_to_sample(
+        self, proposals: InstanceData, objects: InstanceData
+    ) -> Tensor:
+        """Scores of all that the sampler draws from, objects first.
+
+        An object that the sampler adds to the proposals has no score. It gets
+        that of the proposal that overlaps it most, which is what the first
+        stage knows of it.
+        """
+        scores = _scores(proposals)
+        if not self.bbox_sampler.add_gt_as_proposals or not len(objects):
+            return scores
+        if not len(scores):
+            return scores.new_ones(len(objects))
+        ious = bbox_overlaps(
+            get_box_tensor(objects.bboxes), get_box_tensor(proposals.bboxes)
+        )
+        return torch.cat([scores[ious.argmax(dim=1)], scores])
 
     def bbox_loss(
         self, x: Tuple[Tensor], sampling_results: List[SamplingResult]
@@ -171,20 +196,6 @@ def _scores(proposals: InstanceData) -> Tensor:
         return proposals.scores.detach()
     boxes = get_box_tensor(proposals.bboxes)
     return boxes.new_ones(len(boxes))
-
-
-def _check_sampler(sampler: Optional[BaseSampler]) -> None:
-    """Raise a ValueError if it hands out RoIs whose scores are not known."""
-    if isinstance(sampler, OHEMSampler):
-        raise ValueError(
-            'objectness_prior must be False with OHEMSampler, which scores '
-            'RoIs without knowing which proposals they are, but got True'
-        )
-    if getattr(sampler, 'add_gt_as_proposals', False):
-        raise ValueError(
-            'train_cfg.rcnn.sampler.add_gt_as_proposals must be False with '
-            'objectness_prior, as objects have no score, but got True'
-        )
 
 
 @MODELS.register_module()

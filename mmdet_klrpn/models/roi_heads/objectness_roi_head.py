@@ -128,7 +128,8 @@ class ObjectnessMixin:
         stage knows of it.
         """
         scores = _scores(proposals)
-        if not self.bbox_sampler.add_gt_as_proposals or not len(objects):
+        added = getattr(self.bbox_sampler, 'add_gt_as_proposals', False)
+        if not added or not len(objects):
             return scores
         if not len(scores):
             return scores.new_ones(len(objects))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from test_objectness_roi_head import build, predict
 from test_rfcn_roi_head import features, proposals, sample
@@ -9,12 +10,11 @@ from test_rfcn_roi_head import features, proposals, sample
 from mmdet_klrpn.models.roi_heads import ObjectnessPrior
 
 KINDS = ['RFCNRoIHead', 'ObjectnessRoIHead']
-NO_OBJECTS = dict(type='RandomSampler', num=8, pos_fraction=0.5)
 
 
-def build_prior(kind='ObjectnessRoIHead', sampler=NO_OBJECTS, **options):
+def build_prior(kind='ObjectnessRoIHead', sampler='RandomSampler', **options):
     """A head with a prior whose weights were drawn."""
-    own = dict(sampler, add_gt_as_proposals=False)
+    own = dict(type=sampler, num=8, pos_fraction=0.5)
     return build(kind, sampler=own, objectness_prior=True, **options)
 
 
@@ -24,12 +24,14 @@ def given(boxes, scores):
 
 
 def images():
-    """Two images, each with an object that some of its proposals are on."""
+    """Two images, each with two objects that some proposals are near."""
     samples, found = [], []
     for i in range(2):
         boxes = proposals(30 + i).bboxes
         samples.append(sample(boxes[:2].tolist()))
-        boxes[5:8] = boxes[0] + torch.arange(1, 4)[:, None]
+        boxes[:2] += 30
+        near = samples[i].gt_instances.bboxes[:1]
+        boxes[5:9] = near + torch.arange(1, 5)[:, None]
         found.append(given(boxes, torch.linspace(0.1, 0.9, 30 + i)))
     return samples, found
 
@@ -89,14 +91,22 @@ def test_prior_comes_before_the_power(kind):
     torch.testing.assert_close(logits.softmax(dim=1), before.scores)
 
 
+@pytest.mark.parametrize('with_objects', [True, False])
 @pytest.mark.parametrize('kind', KINDS)
-def test_each_region_learns_with_the_score_of_its_own(kind):
+def test_each_region_learns_with_the_score_of_its_own(kind, with_objects):
     head = build_prior(kind, objectness_power=1.0)
+    head.bbox_sampler.add_gt_as_proposals = with_objects
     samples, found = images()
     scores = [
         {tuple(box.tolist()): score for box, score in zip(x.bboxes, x.scores)}
         for x in found
     ]
+    objects = set()
+    for i, image in enumerate(samples):
+        for box in image.gt_instances.bboxes:
+            nearest = bbox_overlaps(box[None], found[i].bboxes).argmax()
+            scores[i][tuple(box.tolist())] = found[i].scores[nearest]
+            objects.add((i, *box.tolist()))
     seen, drawn = [], []
     head.objectness_prior.register_forward_hook(
         lambda module, args, output: seen.append(args[1])
@@ -114,6 +124,8 @@ def test_each_region_learns_with_the_score_of_its_own(kind):
     expected = [scores[int(r[0])][tuple(r[1:].tolist())] for r in rois]
     assert torch.equal(objectness, torch.stack(expected))
     assert len(set(objectness.tolist())) > 5
+    drawn_objects = objects & {tuple(roi.tolist()) for roi in rois}
+    assert bool(drawn_objects) == with_objects
 
     sum(v for k, v in losses.items() if 'loss' in k).backward()
     for name, parameter in head.objectness_prior.named_parameters():
@@ -152,14 +164,15 @@ def test_no_proposal_is_no_error():
     samples, found = images()
     assert len(predict(head, [found[0][:0]])[0].bboxes) == 0
     losses = head.loss(features(2), [x[:0] for x in found], samples)
+    assert torch.isfinite(losses['loss_cls'])  # of the objects
+    empty = [sample(), sample()]
+    losses = head.loss(features(2), [x[:0] for x in images()[1]], empty)
     assert losses['loss_bbox'] == 0
 
 
 def test_refuses_regions_whose_scores_are_not_known():
-    with pytest.raises(ValueError, match='add_gt_as_proposals must be False'):
-        build('ObjectnessRoIHead', objectness_prior=True)
     with pytest.raises(ValueError, match='must be False with OHEMSampler'):
-        build_prior(sampler=dict(NO_OBJECTS, type='OHEMSampler'))
+        build_prior(sampler='OHEMSampler')
     seesaw = dict(loss_cls=dict(type='SeesawLoss', num_classes=2))
     with pytest.raises(ValueError, match='prior must be False with Seesaw'):
         build_prior(bbox_head=seesaw, objectness_power=0.0)

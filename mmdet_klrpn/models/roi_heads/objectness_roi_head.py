@@ -203,11 +203,11 @@ def _scores(proposals: InstanceData) -> Tensor:
 class ObjectnessRoIHead(ObjectnessMixin, StandardRoIHead):
     """StandardRoIHead whose detections are scored by both stages.
 
-    It takes the arguments of :class:`StandardRoIHead`.
+    It takes the arguments of :class:`StandardRoIHead`, and both of
+    :class:`ObjectnessMixin`.
 
     Args:
         objectness_power (float): See :class:`ObjectnessMixin`. Defaults to 1.
-        objectness_prior (bool): See there. Defaults to False.
     """
 
     def __init__(self, *args, objectness_power: float = 1.0, **kwargs) -> None:

@@ -78,14 +78,12 @@ class ObjectnessMixin:
             raise ValueError(
                 f'objectness_power must be >= 0, but got {objectness_power!r}'
             )
-        given = dict(
-            objectness_power=objectness_power,
-            objectness_prior=objectness_prior,
-        )
-        for option, value in given.items():
+        for option, value, off in (
+            ('objectness_power', objectness_power, 0),
+            ('objectness_prior', objectness_prior, False),
+        ):
             if value and self.bbox_head.custom_cls_channels:
                 name = type(self.bbox_head.loss_cls).__name__
-                off = False if value is True else 0
                 raise ValueError(
                     f'{option} must be {off} with {name}, whose scores are '
                     f'no softmax, but got {value!r}'

@@ -15,15 +15,10 @@ from mmdet_klrpn.models.roi_heads import ObjectnessPrior
 KINDS = ['RFCNRoIHead', 'ObjectnessRoIHead']
 
 
-def build_prior(kind='ObjectnessRoIHead', sampler='RandomSampler', **options):
+def build_prior(kind='ObjectnessRoIHead', **options):
     """A head with a prior whose weights were drawn."""
-    own = dict(type=sampler, num=8, pos_fraction=0.5)
-    return build(kind, sampler=own, objectness_prior=True, **options)
-
-
-def given(boxes, scores):
-    """Proposals of an image, as a first stage gives them."""
-    return InstanceData(bboxes=boxes.clone(), scores=scores)
+    # Of 32 RoIs all that are on objects are sampled, and some that are not.
+    return build(kind, num=24, objectness_prior=True, **options)
 
 
 def images():
@@ -35,7 +30,8 @@ def images():
         boxes[:2] += 30
         near = samples[i].gt_instances.bboxes[:1]
         boxes[5:9] = near + torch.arange(1, 5)[:, None]
-        found.append(given(boxes, torch.linspace(0.1, 0.9, 30 + i)))
+        scores = torch.linspace(0.1, 0.9, 30 + i)
+        found.append(InstanceData(bboxes=boxes, scores=scores))
     return samples, found
 
 

@@ -39,9 +39,7 @@ def config(num=16, sampler='RandomSampler', **kwargs):
                 min_pos_iou=0.5,
                 match_low_quality=False,
             ),
-            sampler=sampler
-            if isinstance(sampler, dict)
-            else dict(type=sampler, num=num, pos_fraction=0.25),
+            sampler=dict(type=sampler, num=num, pos_fraction=0.25),
             pos_weight=-1,
         ),
         test_cfg=dict(

@@ -1,11 +1,13 @@
 """Stop at the first number that is not finite, and say what to do."""
 
+import logging
 from typing import Dict, List
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
-from torch import Tensor
+from mmengine.logging import print_log
+from torch import Tensor, nn
 
 _ADVICE = (
     'lower optim_wrapper.optimizer.lr, clip the gradients by '
@@ -61,36 +63,27 @@ def check_losses(losses: Dict[str, Tensor], advice: str) -> None:
     )
 
 
-def are_finite(values: Tensor) -> Tensor:
-    """Whether all values of an image are finite, (N, ) of (N, ...)."""
-    return torch.isfinite(values).flatten(1).all(dim=1)
-
-
-def rows_unless_broken(
-    wanted: Tensor, broken: Tensor, img_meta: dict
-) -> Tensor:
-    """Numbers of the rows that are wanted; refuses an image that is broken.
-
-    It waits for the device once, as without the refusal.
+def report_dropped(head: nn.Module) -> None:
+    """Tell of proposals that were not finite and have been dropped.
 
     Args:
-        wanted (Tensor): Whether a row is, (n, ).
-        broken (Tensor): Whether the image is, (n, ) times the same.
-        img_meta (dict): Meta information of the image.
-
-    Returns:
-        Tensor: (k, ), ascending.
+        head (nn.Module): The head that predicted them. In training their
+            gradients are not finite either.
 
     Raises:
-        FloatingPointError: If it is broken; it names the image.
+        FloatingPointError: In training.
     """
-    # More rows than there can be: the number of those found then tells.
-    found = torch.cat([wanted, broken, broken[:1]]).nonzero()[:, 0]
-    if len(found) <= len(wanted):
-        return found
-    raise FloatingPointError(
-        f'the proposals of image {img_meta.get("img_id")} '
-        f'({img_meta.get("img_path")}) are not finite: the weights have '
-        'diverged, or half precision has overflowed. Take a checkpoint from '
-        f'before, or float32; to train, {_ADVICE}'
+    text = (
+        f'some proposals of {type(head).__name__} are not finite: the weights '
+        'have diverged, or half precision has overflowed'
     )
+    if head.training:
+        raise FloatingPointError(f'{text}: {_ADVICE}')
+    if not getattr(head, '_has_reported', False):
+        head._has_reported = True
+        print_log(
+            f'{text}. They are dropped, here and from now on. Take a '
+            'checkpoint from before, or float32',
+            logger='current',
+            level=logging.WARNING,
+        )

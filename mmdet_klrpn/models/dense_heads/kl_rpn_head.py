@@ -9,7 +9,7 @@ Vocabulary and shapes, for the whole file:
 """
 
 import math
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -24,11 +24,14 @@ from mmdet.utils import (
     reduce_mean,
 )
 from mmengine.logging import print_log
-from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.functional import relu
 
-from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
+from mmdet_klrpn.models.task_modules import (
+    AnchorGrid,
+    decode_delta_xywh_stds,
+    sample_stratified,
+)
 
 from .finite import check_losses
 from .log_variance import log_variance, logit_objectness, objectness
@@ -153,14 +156,24 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
-        # The detector's train_cfg is the ordinary RPN's, which stays as it is.
-        if (
-            pos_topk
-            and type(getattr(self, 'assigner', None)) is MaxIoUAssigner
-        ):
-            config = dict(self.train_cfg['assigner'], topk=pos_topk)
+        if pos_topk and self.train_cfg:
+            self._give_objects_their_best_anchors(pos_topk)
+
+    def _give_objects_their_best_anchors(self, topk: int) -> None:
+        """Replace the assigner of the config, which is an ordinary RPN's."""
+        name = type(self.assigner).__name__
+        if type(self.assigner) is MaxIoUAssigner:
+            config = dict(self.train_cfg['assigner'], topk=topk)
             config['type'] = 'TopKMaxIoUAssigner'
             self.assigner = TASK_UTILS.build(config)
+            text = (
+                f'replaces the {name} of train_cfg by a TopKMaxIoUAssigner '
+                f"with topk={topk}, so that each object's best anchors are "
+                'positives; rpn_head.pos_topk=0 keeps the former'
+            )
+        else:
+            text = f'keeps the {name} of train_cfg: pos_topk is not used'
+        print_log(f'{type(self).__name__} {text}', logger='current')
 
     def _init_layers(self) -> None:
         """Give ``rpn_cls`` one logit per std instead of one per class."""
@@ -236,21 +249,17 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             batch_gt_instances_ignore,
         )
         rows, mean = grid.gather(
-            samples.images, samples.place, logits, bbox_preds
+            samples.images, samples.anchors, logits, bbox_preds
         )
         log_var = self.log_variances(rows)
         num_pos = len(samples.targets)
         pos, neg = slice(num_pos), slice(num_pos, None)
 
-        # The same on every rank, or ranks with few samples would weigh more.
-        avg_factor = log_var.new_tensor(float(samples.avg_factor))
-        avg_factor = reduce_mean(avg_factor)
+        # Mean over ranks, as DDP averages gradients.
+        avg_factor = torch.as_tensor(samples.avg_factor, device=mean.device)
+        avg_factor = reduce_mean(avg_factor.float())
         losses = self._loss_pos(
-            mean[pos],
-            log_var[pos],
-            samples.targets,
-            samples.weights[pos, None],
-            avg_factor,
+            mean[pos], log_var[pos], samples.targets, avg_factor
         )
         losses['loss_rpn_neg'] = self._loss_neg(
             mean[neg], log_var[neg], avg_factor
@@ -259,7 +268,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,
-            rpn_num_pos=log_var.new_tensor(num_pos / len(batch_img_metas)),
+            rpn_num_pos=log_var.new_full((), num_pos / len(batch_img_metas)),
             rpn_pos_std=_mean(stds[pos]),
             rpn_neg_std=_mean(stds[neg]),
         )
@@ -269,14 +278,15 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         mean: Tensor,
         log_var: Tensor,
         target: Tensor,
-        weight: Tensor,
         avg_factor: Tensor,
     ) -> Dict[str, Tensor]:
-        """Losses of positives, means (n, 4), log_var (n, S), weight (n, 1)."""
-        losses = {}
+        """Losses of positives, mean (n, 4) and log_var (n, S)."""
+        losses, weight = {}, self._positive_weight()
+        if weight is not None:
+            weight = torch.full_like(target, weight)
         if self.loss_mean is not None:
             losses['loss_rpn_mean'] = self.loss_mean(
-                mean, target, weight.expand(-1, 4), avg_factor=avg_factor
+                mean, target, weight, avg_factor=avg_factor
             )
             mean = mean.detach()
         losses['loss_rpn_pos'] = self.loss_kl(
@@ -305,8 +315,16 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 
+    def _draw(
+        self, grid: AnchorGrid, gt_inds: Tensor
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Draw anchors without the shuffling of the sampler."""
+        return sample_stratified(self.sampler, gt_inds)
+
     def _ranking(self, logits: Tensor) -> Tensor:
-        """Mean objectness of an anchor's stds."""
+        """The logits, which ascend with the score, or the mean score of 4."""
+        if self.num_stds == 1:
+            return logits
         scores = logit_objectness(logits, self.min_std, self.neg_std)
         return scores.unflatten(1, (-1, self.num_stds)).mean(dim=2)
 
@@ -315,20 +333,12 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         return objectness(log_var, self.neg_std).mean(dim=1)
 
     def _describe(
-        self,
-        results: InstanceData,
-        priors: Tensor,
-        deltas: Tensor,
-        logits: Tensor,
-        scale: Optional[Sequence[float]],
-    ) -> None:
-        """Add ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
+        self, priors: Tensor, deltas: Tensor, logits: Tensor
+    ) -> Dict[str, Tensor]:
+        """Compute ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
         stds = (0.5 * self.log_variances(logits)).exp()
         stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
-        stds = stds * self.std_scale
-        if scale is not None:
-            stds = stds / stds.new_tensor(scale).repeat(2)
-        results.bbox_stds = stds
+        return dict(bbox_stds=stds * self.std_scale)
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args, **kwargs
@@ -357,4 +367,4 @@ def _check(name: str, value: object, valid: bool, allowed: str) -> None:
 
 def _mean(values: Tensor) -> Tensor:
     """Mean, 0 of nothing."""
-    return values.sum() / max(values.numel(), 1)
+    return values.mean() if len(values) else values.sum()

@@ -9,28 +9,43 @@ Shapes, for this file and the heads that use it:
     M     anchors of an image that enter NMS
 """
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+import math
+from typing import (
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
 import torch
-from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.models.task_modules.samplers import RandomSampler
-from mmdet.structures.bbox import get_box_tensor, get_box_wh, scale_boxes
+from mmdet.structures.bbox import (
+    BaseBoxes,
+    cat_boxes,
+    get_box_tensor,
+    get_box_wh,
+    scale_boxes,
+)
 from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.config import ConfigDict
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_klrpn.models.task_modules import (
     AnchorGrid,
-    Place,
+    AnchorIndex,
     anchor_grid,
     assign_on_grid,
-    least_useful_iou,
+    inside_cells,
     sample_batch,
-    take_rows,
+    why_not_on_grid,
 )
 
-from .finite import are_finite, check_boxes, rows_unless_broken
+from .finite import check_boxes, report_dropped
 from .sparse_nms import suppress
 
 
@@ -39,19 +54,17 @@ class Samples(NamedTuple):
 
     Attributes:
         images (Tensor): (n, ) image of each.
-        place (Place): Where each of the n is.
+        anchors (AnchorIndex): (n, ) each.
         targets (Tensor): (p, 4) encoded offsets of the p positives.
-        labels (Tensor): (n, ), ``num_classes`` for negatives.
-        weights (Tensor): (n, ).
-        avg_factor (int): What to divide the sum of losses by.
+        labels (Tensor): (p, ).
+        avg_factor (int | Tensor): What to divide the sum of losses by.
     """
 
     images: Tensor
-    place: Place
+    anchors: AnchorIndex
     targets: Tensor
     labels: Tensor
-    weights: Tensor
-    avg_factor: int
+    avg_factor: Union[int, Tensor]
 
 
 class SparseAnchorMixin:
@@ -59,8 +72,12 @@ class SparseAnchorMixin:
 
     To be inherited before RPNHead. Configs stay as they are and results are
     those of RPNHead, up to ties. Assigners, samplers and kinds of NMS other
-    than the usual ones run as in mmdet.
+    than the usual ones run as in mmdet; the log says so, once, and why.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._logged: Set[str] = set()
 
     def sample_anchors(
         self,
@@ -89,91 +106,107 @@ class SparseAnchorMixin:
         """
         grid = self._grid(maps)
         args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-        gt_inds = self._assign(grid, *args)
+        reason = self._why_dense(grid, *args)
+        gt_inds = None
+        if reason is None:
+            gt_inds = self._assign(grid, batch_gt_instances, batch_img_metas)
+        elif reason not in self._logged:
+            self._logged.add(reason)
+            print_log(
+                f'{type(self).__name__} computes the targets of every anchor, '
+                f"by mmdet's slower path, for {reason}",
+                logger='current',
+            )
         if gt_inds is None:
             return grid, self._sample_densely(grid, *args)
-        pos, neg, avg_factor = sample_batch(self.sampler, gt_inds)
+        pos, neg, avg_factor = self._draw(grid, gt_inds)
         objects = gt_inds.flatten()[pos] - 1
         boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
         labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
-        images, place = _whereabouts(grid, pos, neg)
-        priors = grid.boxes(place.at(slice(len(pos))))
+        images, anchors = _locate_samples(grid, pos, neg)
+        priors = grid.boxes(anchors.select(slice(len(pos))))
         targets = self.bbox_coder.encode(priors, boxes)
-        return grid, self._samples(images, place, targets, labels, avg_factor)
+        return grid, Samples(images, anchors, targets, labels, avg_factor)
 
-    def _samples(
-        self,
-        images: Tensor,
-        place: Place,
-        targets: Tensor,
-        labels: Tensor,
-        avg_factor: int,
-    ) -> Samples:
-        """Samples, given the labels (p, ) of positives only."""
-        num_pos, num_neg = len(labels), len(images) - len(labels)
-        background = labels.new_full((num_neg,), self.num_classes)
-        weights = torch.ones(len(images), device=images.device)
-        if self.train_cfg['pos_weight'] > 0:
-            weights[:num_pos] = self.train_cfg['pos_weight']
-        labels = torch.cat([labels, background])
-        return Samples(images, place, targets, labels, weights, avg_factor)
+    def _positive_weight(self) -> Optional[float]:
+        """The weight of a positive, None for 1."""
+        weight = self.train_cfg['pos_weight']
+        return weight if weight > 0 else None
+
+    def _draw(
+        self, grid: AnchorGrid, gt_inds: Tensor
+    ) -> Tuple[Tensor, Tensor, Union[int, Tensor]]:
+        """Draw the very anchors that the sampler would, see `sample_batch`.
+
+        Args:
+            grid (AnchorGrid): The anchors.
+            gt_inds (Tensor): (N, R), in map order.
+
+        Returns:
+            tuple: Positives and negatives among N * R in map order, and the
+            number to divide losses by.
+        """
+        gt_inds = gt_inds[:, grid.mmdet_order]
+        *samples, avg_factor = sample_batch(self.sampler, gt_inds)
+        pos, neg = map(grid.from_mmdet, samples)
+        return pos, neg, avg_factor
 
     def _grid(self, maps: List[Tensor]) -> AnchorGrid:
         sizes = tuple(tuple(level.shape[-2:]) for level in maps)
         return anchor_grid(self.prior_generator, sizes, maps[0].device)
+
+    def _why_dense(
+        self,
+        grid: AnchorGrid,
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList,
+    ) -> Optional[str]:
+        """Say why only mmdet can assign this batch; None if it need not."""
+        ignore = [x for x in batch_gt_instances_ignore or [] if x is not None]
+        unsupported = why_not_on_grid(self.assigner)
+        if unsupported:
+            return f'of the assigner: {unsupported}'
+        dtypes = {_boxes(gt).dtype for gt in batch_gt_instances}
+        for reason, holds in (
+            (
+                f'{type(grid.generator).__name__} may lay anchors anywhere',
+                not grid.is_regular,
+            ),
+            (
+                f'{type(self.sampler).__name__} is not a RandomSampler',
+                type(self.sampler) is not RandomSampler,
+            ),
+            (
+                'the sampler has add_gt_as_proposals set',
+                self.sampler.add_gt_as_proposals,
+            ),
+            (
+                f'boxes are {dtypes}, not float32',
+                dtypes != {torch.float32},
+            ),
+            (
+                'there are regions to ignore, and ignore_iof_thr is set',
+                self.assigner.ignore_iof_thr > 0 and any(map(len, ignore)),
+            ),
+        ):
+            if holds:
+                return reason
+        return None
 
     def _assign(
         self,
         grid: AnchorGrid,
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList,
     ) -> Optional[Tensor]:
-        """Objects of anchors, (N, R), or None where it takes mmdet's path."""
-        bboxes = [_boxes(gt) for gt in batch_gt_instances]
-        ignore = [x for x in batch_gt_instances_ignore or [] if x is not None]
-        if (
-            not grid.is_regular
-            or least_useful_iou(self.assigner) is None
-            or type(self.sampler) is not RandomSampler
-            or self.sampler.add_gt_as_proposals
-            or any(boxes.dtype != torch.float32 for boxes in bboxes)
-            or (self.assigner.ignore_iof_thr > 0 and any(map(len, ignore)))
-        ):
-            return None
-        inside = self._inside(grid, batch_img_metas)
-        if inside is not None and not inside.any(dim=1).all():
-            return None  # for mmdet's error
-        return assign_on_grid(self.assigner, grid, bboxes, inside)
-
-    def _inside(
-        self, grid: AnchorGrid, batch_img_metas: List[dict]
-    ) -> Optional[Tensor]:
-        """Which anchors are within their image, (N, R), None for all."""
+        """Objects of anchors, (N, R) in map order; None for mmdet's error."""
         border = self.train_cfg['allowed_border']
-        generator = self.prior_generator
-        padded = [meta['pad_shape'][:2] for meta in batch_img_metas]
-        covered = all(
-            h > (rows - 1) * stride[1] and w > (columns - 1) * stride[0]
-            for (rows, columns), stride in zip(
-                grid.featmap_sizes, generator.strides
-            )
-            for h, w in padded
-        )
-        if covered and border < 0:
+        inside = inside_cells(grid, batch_img_metas, border)
+        bboxes = [_boxes(gt) for gt in batch_gt_instances]
+        if inside is not None and not inside.are_anywhere():
             return None
-        anchors = grid.all_boxes() if border >= 0 else None
-        flags = []
-        for shape, img_meta in zip(padded, batch_img_metas):
-            valid = torch.cat(
-                generator.valid_flags(grid.featmap_sizes, shape, grid.device)
-            )
-            flags.append(
-                anchor_inside_flags(
-                    anchors, valid, img_meta['img_shape'], border
-                )
-            )
-        return torch.stack(flags)
+        return assign_on_grid(self.assigner, grid, bboxes, inside)
 
     def _sample_densely(
         self,
@@ -202,8 +235,8 @@ class SparseAnchorMixin:
         is_pos = target_weights.any(dim=1)
         pos = is_pos.nonzero()[:, 0]
         neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
-        return self._samples(
-            *_whereabouts(grid, pos, neg),
+        return Samples(
+            *_locate_samples(grid, *(grid.from_mmdet(x) for x in (pos, neg))),
             targets[pos],
             labels[pos],
             avg_factor,
@@ -242,92 +275,79 @@ class SparseAnchorMixin:
         """
         cfg = self.test_cfg if cfg is None else cfg
         grid = self._grid(cls_scores)
-        levels = [
-            self._best_of_level(*level, cfg.get('nms_pre', -1))
-            for level in zip(cls_scores, bbox_preds, grid.first_bases)
-        ]
-        # (N, M, S), (N, M, 4), and (N, M) each of the places.
-        scores, deltas, *place = (torch.cat(x, dim=1) for x in zip(*levels))
-        level_ids = torch.cat(
-            [torch.full_like(x[0], i) for i, (*_, x) in enumerate(levels)]
+        cls_scores = [level.detach() for level in cls_scores]
+        bbox_preds = [level.detach() for level in bbox_preds]
+        # 1. Select the best anchors of each level, before NMS.
+        index = self._best_anchors(cls_scores, cfg.get('nms_pre', -1))
+        num_images, count = index.shape
+        anchors = grid.locate(index.flatten())
+        images = torch.arange(num_images, device=index.device)
+        images = images[:, None].expand_as(index).flatten()
+        # (N * M, S) and (N * M, 4)
+        cls_score, deltas = grid.gather(
+            images, anchors, cls_scores, bbox_preds
         )
-        broken = ~(are_finite(scores) & are_finite(deltas))
-        return [
-            self._propose(
-                grid.boxes(Place(*place).at(i), scores.dtype),
-                # NMS wants boxes in the precision of the scores.
-                deltas[i].to(scores.dtype),
-                scores[i],
-                level_ids,
-                broken[i],
-                img_meta,
+        # 2. Decode and describe them, all images at once.
+        scores = self._scores(cls_score)
+        # NMS wants boxes in the precision of the scores.
+        deltas = deltas.to(scores.dtype)
+        priors = grid.boxes(anchors, scores.dtype)
+        is_finite = torch.isfinite(cls_score).all(dim=1)
+        is_finite &= torch.isfinite(deltas).all(dim=1)
+        # It is there once NMS has waited for the device.
+        all_finite = is_finite.all().to('cpu', non_blocking=True)
+        results = InstanceData(
+            bboxes=self._decode(priors, deltas, batch_img_metas),
+            scores=scores,
+            level_ids=grid.levels[anchors.base],
+            is_finite=is_finite,
+            **self._describe(priors, deltas, cls_score),
+        )
+        # 3. NMS, image by image.
+        proposals = [
+            self._bbox_post_process(
+                results[i * count : (i + 1) * count],
                 cfg,
                 rescale,
+                img_meta=img_meta,
             )
             for i, img_meta in enumerate(batch_img_metas)
         ]
+        if not all_finite:
+            report_dropped(self)
+        return proposals
 
-    def _propose(
-        self,
-        priors: Tensor,
-        deltas: Tensor,
-        cls_scores: Tensor,
-        level_ids: Tensor,
-        broken: Tensor,
-        img_meta: dict,
-        cfg: ConfigDict,
-        rescale: bool,
-    ) -> InstanceData:
-        """Proposals of an image from M anchors and predictions of them.
+    def _best_anchors(self, cls_scores: List[Tensor], nms_pre: int) -> Tensor:
+        """Positions in map order, (N, M), of each level's best anchors."""
+        best, first = [], 0
+        for level in cls_scores:
+            ranking = self._ranking(level).flatten(1)
+            number = ranking.shape[1]
+            if 0 < nms_pre < number:
+                # What is not finite would come first.
+                ranking = ranking.nan_to_num(*[-math.inf] * 3)
+                index = ranking.topk(nms_pre, dim=1, sorted=False).indices
+            else:
+                index = torch.arange(number, device=level.device)
+                index = index.expand(len(level), -1)
+            best.append(index + first)
+            first += number
+        return torch.cat(best, dim=1)
 
-        ``broken`` is whether one of them is not finite, on the device still.
-        """
-        results = InstanceData(
-            bboxes=self.bbox_coder.decode(
-                priors, deltas, max_shape=img_meta['img_shape']
-            ),
-            scores=self._scores(cls_scores),
-            level_ids=level_ids,
-            broken=broken.expand(len(priors)),
-            rows=torch.arange(len(priors), device=priors.device),
-        )
-        results = self._bbox_post_process(
-            results, cfg, rescale, img_meta=img_meta
-        )
-        # An empty result, which the parent makes anew, has none.
-        rows = results.pop('rows', level_ids[:0])
-        scale = img_meta['scale_factor'] if rescale else None
-        self._describe(
-            results, priors[rows], deltas[rows], cls_scores[rows], scale
-        )
-        return results
-
-    def _best_of_level(
-        self, cls_score: Tensor, bbox_pred: Tensor, first: int, nms_pre: int
-    ) -> Tuple[Tensor, ...]:
-        """Predictions and places of the ``nms_pre`` best of each image.
-
-        Returns:
-            tuple: (N, k, S) scores, (N, k, 4) offsets, and three of (N, k):
-            base anchor, counted from ``first``, x and y.
-        """
-        width = cls_score.shape[-1]
-        cells = width * cls_score.shape[-2]
-        ranking = self._ranking(cls_score.detach()).flatten(1)
-        images = torch.arange(len(ranking), device=ranking.device)[:, None]
-        if 0 < nms_pre < ranking.shape[1]:
-            index = ranking.topk(nms_pre, dim=1, sorted=False).indices
-        else:
-            index = torch.arange(ranking.shape[1], device=ranking.device)
-            index = index.expand(len(ranking), -1)
-        base, cell = index // cells, index % cells
-        place = Place(base, cell % width, cell // width)
-        count = ranking.shape[1] // cells
-        scores, deltas = (
-            take_rows(maps.detach(), count, images, place)
-            for maps in (cls_score, bbox_pred)
-        )
-        return (scores, deltas, *place._replace(base=first + base))
+    def _decode(
+        self, priors: Tensor, deltas: Tensor, batch_img_metas: List[dict]
+    ) -> Union[Tensor, BaseBoxes]:
+        """Boxes (N * M, 4) of as many anchors of each image."""
+        shapes = [tuple(meta['img_shape']) for meta in batch_img_metas]
+        if len(set(shapes)) == 1:
+            shapes = shapes[:1]
+        boxes = [
+            self.bbox_coder.decode(*part, max_shape=shape)
+            for *part, shape in zip(
+                priors.chunk(len(shapes)), deltas.chunk(len(shapes)), shapes
+            )
+        ]
+        return cat_boxes(boxes)
 
     def _bbox_post_process(
         self,
@@ -337,27 +357,42 @@ class SparseAnchorMixin:
         with_nms: bool = True,
         img_meta: Optional[dict] = None,
     ) -> InstanceData:
-        """What RPNHead does, but faster where NMS is plain."""
-        broken = results.pop('broken')
+        """Drop boxes that are not finite, then do what RPNHead does.
+
+        It is faster where NMS has one threshold, and boxes have an extent.
+        """
+        if rescale and 'bbox_stds' in results:
+            factor = [1 / scale for scale in img_meta['scale_factor']]
+            results.bbox_stds = scale_boxes(results.bbox_stds, factor)
+        is_valid = results.pop('is_finite')
+        least_size = cfg.get('min_bbox_size', -1)
         plain = set(cfg.nms or ()) == {'type', 'iou_threshold'}
-        if not plain or cfg.nms['type'] != 'nms' or cfg.max_per_img <= 0:
-            rows_unless_broken(broken, broken, img_meta)
-            return super()._bbox_post_process(
+        if (
+            not plain
+            or cfg.nms['type'] != 'nms'
+            or cfg.nms['iou_threshold'] >= 1
+            or cfg.max_per_img <= 0
+            or least_size < 0
+        ):
+            results = results[is_valid.nonzero()[:, 0]]
+            none = results[:0]
+            results = super()._bbox_post_process(
                 results, cfg, rescale, with_nms, img_meta
             )
+            # An empty result, which the parent makes anew, lacks fields.
+            if 'bbox_stds' in none and 'bbox_stds' not in results:
+                results.bbox_stds = none.bbox_stds
+            return results
         if rescale:
             factor = [1 / scale for scale in img_meta['scale_factor']]
             results.bboxes = scale_boxes(results.bboxes, factor)
-        large = torch.ones_like(broken)
-        if cfg.get('min_bbox_size', -1) >= 0:
-            width, height = get_box_wh(results.bboxes)
-            large = torch.min(width, height) > cfg.min_bbox_size
-        # Once by number, where a mask would stop a GPU for each field.
-        results = results[rows_unless_broken(large, broken, img_meta)]
+        width, height = get_box_wh(results.bboxes)
+        is_valid = is_valid & (torch.min(width, height) > least_size)
         keep = suppress(
             get_box_tensor(results.bboxes),
             results.scores,
             results.pop('level_ids'),
+            is_valid,
             cfg.nms['iou_threshold'],
             cfg.max_per_img,
         )
@@ -366,7 +401,7 @@ class SparseAnchorMixin:
         return results
 
     def _ranking(self, cls_score: Tensor) -> Tensor:
-        """What ascends with the score, (N, A, H, W), of one level's map."""
+        """A map (N, A, H, W) that ascends with the score of one level."""
         raise NotImplementedError
 
     def _scores(self, cls_scores: Tensor) -> Tensor:
@@ -374,23 +409,19 @@ class SparseAnchorMixin:
         raise NotImplementedError
 
     def _describe(
-        self,
-        results: InstanceData,
-        priors: Tensor,
-        deltas: Tensor,
-        cls_scores: Tensor,
-        scale: Optional[Sequence[float]],
-    ) -> None:
-        """Add to results what a head knows beyond boxes and scores.
+        self, priors: Tensor, deltas: Tensor, cls_scores: Tensor
+    ) -> Dict[str, Tensor]:
+        """Compute what a head knows of proposals beyond boxes and scores.
 
         Args:
-            results (InstanceData): n proposals, changed in place.
-            priors (Tensor): (n, 4) their anchors, in input pixels.
+            priors (Tensor): (n, 4) anchors, in input pixels.
             deltas (Tensor): (n, 4) their encoded offsets.
             cls_scores (Tensor): (n, S).
-            scale (tuple[float], optional): What boxes were divided by, in x
-                and y.
+
+        Returns:
+            dict[str, Tensor]: (n, ...) by the name of the field.
         """
+        return {}
 
 
 def _boxes(instances: InstanceData) -> Tensor:
@@ -398,10 +429,10 @@ def _boxes(instances: InstanceData) -> Tensor:
     return get_box_tensor(instances.bboxes)
 
 
-def _whereabouts(
+def _locate_samples(
     grid: AnchorGrid, pos: Tensor, neg: Tensor
-) -> Tuple[Tensor, Place]:
-    """Images and places of positives, then negatives, given among N * R."""
+) -> Tuple[Tensor, AnchorIndex]:
+    """Images and anchors of positives, then negatives, given among N * R."""
     index = torch.cat([pos, neg])
-    place = grid.locate(index % grid.num_anchors)
-    return index // grid.num_anchors, place
+    images = index // grid.num_anchors
+    return images, grid.locate(index - images * grid.num_anchors)

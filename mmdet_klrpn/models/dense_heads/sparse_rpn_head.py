@@ -51,14 +51,18 @@ class SparseRPNHead(SparseAnchorMixin, RPNHead):
             return super().loss_by_feat(cls_scores, bbox_preds, *args)
         grid, samples = self.sample_anchors(cls_scores, *args)
         logits, deltas = grid.gather(
-            samples.images, samples.place, cls_scores, bbox_preds
+            samples.images, samples.anchors, cls_scores, bbox_preds
         )
         factor = dict(avg_factor=samples.avg_factor)
-        loss_cls = self.loss_cls(
-            logits, samples.labels, samples.weights, **factor
-        )
+        num_pos = len(samples.labels)
+        num_neg = len(logits) - num_pos
+        background = samples.labels.new_full((num_neg,), self.num_classes)
+        labels = torch.cat([samples.labels, background])
+        weights = logits.new_ones(len(labels))
+        weights[:num_pos] = self._positive_weight() or 1
+        loss_cls = self.loss_cls(logits, labels, weights, **factor)
         ones = torch.ones_like(samples.targets)
-        deltas = deltas[: len(ones)]
+        deltas = deltas[:num_pos]
         loss_bbox = self.loss_bbox(deltas, samples.targets, ones, **factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 

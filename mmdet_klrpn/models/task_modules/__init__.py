@@ -3,20 +3,28 @@
 from .assigners import (
     TopKMaxIoUAssigner,
     assign_on_grid,
-    least_useful_iou,
+    why_not_on_grid,
 )
 from .coders import decode_delta_xywh_stds
-from .prior_generators import AnchorGrid, Place, anchor_grid, take_rows
-from .samplers import sample_batch
+from .prior_generators import (
+    AnchorGrid,
+    AnchorIndex,
+    InsideCells,
+    anchor_grid,
+    inside_cells,
+)
+from .samplers import sample_batch, sample_stratified
 
 __all__ = [
     'AnchorGrid',
-    'Place',
+    'AnchorIndex',
+    'InsideCells',
     'TopKMaxIoUAssigner',
     'anchor_grid',
     'assign_on_grid',
     'decode_delta_xywh_stds',
-    'least_useful_iou',
+    'inside_cells',
     'sample_batch',
-    'take_rows',
+    'sample_stratified',
+    'why_not_on_grid',
 ]

@@ -284,9 +284,9 @@ def test_without_a_loss_of_means_the_divergence_trains_them():
     # d/dmu of (t - mu)^2 / (2 sigma^2), which is 0 where there is no box.
     grid, samples = head.sample_anchors(logits, [TWO], metas())
     count = len(samples.targets)
-    rows, mean = grid.gather(samples.images, samples.place, logits, means)
+    rows, mean = grid.gather(samples.images, samples.anchors, logits, means)
     gradients = grid.gather(
-        samples.images, samples.place, logits, [x.grad for x in means]
+        samples.images, samples.anchors, logits, [x.grad for x in means]
     )[1]
     variance = head.log_variances(rows[:count]).exp()
     expected = (mean[:count] - samples.targets) / variance / samples.avg_factor

@@ -9,9 +9,13 @@ from mmcv.ops import batched_nms
 from mmdet_klrpn.models.dense_heads import sparse_nms
 
 
-def expected(boxes, scores, levels, thr, max_num):
+def expected(boxes, scores, levels, valid, thr, max_num):
     cfg = dict(type='nms', iou_threshold=thr)
-    return batched_nms(boxes, scores, levels, cfg)[1][:max_num]
+    index = valid.nonzero()[:, 0]
+    if len(index) == 0:
+        return index
+    parts = (part[index] for part in (boxes, scores, levels))
+    return index[batched_nms(*parts, cfg)[1][:max_num]]
 
 
 @pytest.fixture(params=['level by level', 'at once'])
@@ -23,16 +27,20 @@ def _device(request, monkeypatch):
 @pytest.mark.usefixtures('_device')
 @pytest.mark.parametrize('max_num', [1, 50, 400, 10_000])
 @pytest.mark.parametrize('spread', [10.0, 300.0])
-def test_equals_mmcv(max_num, spread):
+@pytest.mark.parametrize('share', [1.0, 0.6, 0.1, 0.0])
+def test_equals_mmcv(max_num, spread, share):
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand((2000, 2), generator=generator) * spread
     sides = torch.rand((2000, 2), generator=generator) * 60
     boxes = torch.cat([corners, corners + sides], dim=1)
     scores = torch.randperm(2000, generator=generator) / 2000
     levels = torch.randint(0, 5, (2000,), generator=generator)
-    args = (boxes, scores, levels, 0.7, max_num)
+    valid = torch.rand(2000, generator=generator) < share
+    boxes[~valid] = float('nan')
+    args = (boxes, scores, levels, valid, 0.7, max_num)
     keep = sparse_nms.suppress(*args)
     assert torch.equal(keep, expected(*args))
+    assert (len(keep) > 0) == (share > 0)
     assert (scores[keep].diff() < 0).all()
 
 
@@ -54,13 +62,15 @@ def test_equals_mmcv_at_the_threshold(rows, thr, max_num, random):
     levels = torch.tensor([level for _, level in rows])
     ranks = list(range(len(rows)))
     random.shuffle(ranks)
-    args = (boxes, torch.tensor(ranks) / 64, levels, thr, max_num)
+    valid = torch.ones_like(levels, dtype=torch.bool)
+    args = (boxes, torch.tensor(ranks) / 64, levels, valid, thr, max_num)
     assert torch.equal(sparse_nms.suppress(*args), expected(*args))
 
 
 def test_no_box():
     none = torch.zeros((0, 4))
     levels = torch.zeros(0, dtype=torch.long)
-    keep = sparse_nms.suppress(none, none[:, 0], levels, 0.7, 10)
+    valid = levels.bool()
+    keep = sparse_nms.suppress(none, none[:, 0], levels, valid, 0.7, 10)
     assert keep.shape == (0,)
     assert keep.dtype == torch.long

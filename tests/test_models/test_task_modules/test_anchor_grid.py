@@ -7,7 +7,11 @@ from mmdet.models.task_modules.prior_generators import (
     YOLOAnchorGenerator,
 )
 
-from mmdet_klrpn.models.task_modules import AnchorGrid, Place, anchor_grid
+from mmdet_klrpn.models.task_modules import (
+    AnchorGrid,
+    AnchorIndex,
+    anchor_grid,
+)
 
 CPU = torch.device('cpu')
 SIZES = ((5, 3), (2, 4), (1, 1))
@@ -28,13 +32,31 @@ GENERATORS = {
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_boxes_are_the_generator_s(name, dtype):
     grid = AnchorGrid(GENERATORS[name], SIZES, CPU)
-    index = torch.arange(grid.num_anchors)
-    place = grid.locate(index)
-    assert torch.equal(grid.index(place), index)
     expected = GENERATORS[name].grid_priors(SIZES, dtype=dtype, device=CPU)
     expected = torch.cat([getattr(x, 'tensor', x) for x in expected])
-    assert torch.equal(grid.boxes(place, dtype), expected)
-    assert torch.equal(grid.all_boxes(dtype), expected)
+    index = torch.arange(grid.num_anchors)
+    for positions in (grid.mmdet_order, grid.from_mmdet(index)):
+        anchors = grid.locate(positions)
+        assert torch.equal(grid.mmdet_index(anchors), index)
+        assert torch.equal(grid.boxes(anchors, dtype), expected)
+    assert torch.equal(grid.all_boxes(dtype)[grid.mmdet_order], expected)
+
+
+@pytest.mark.parametrize('name', GENERATORS)
+def test_map_order_is_that_of_the_maps(name):
+    """Maps that hold positions give them back, level by level."""
+    grid = AnchorGrid(GENERATORS[name], SIZES, CPU)
+    maps, first = [], 0
+    for count, (height, width) in zip(grid.num_bases, SIZES):
+        number = count * height * width
+        level = torch.arange(first, first + 2 * number)
+        maps.append(level.view(2, count, height, width).double())
+        first += 2 * number
+    index = torch.arange(grid.num_anchors)
+    anchors = grid.locate(index)
+    flat = torch.cat([level[1].flatten() for level in maps])
+    (values,) = grid.gather(torch.ones_like(index), anchors, maps)
+    assert torch.equal(values[:, 0], flat)
 
 
 @pytest.mark.parametrize('name', ['plain', 'other'])
@@ -50,7 +72,8 @@ def test_gather_picks_rows_and_sends_their_gradient_back(name):
     )
     index = torch.tensor([0, 3, grid.num_anchors - 1, 7, 7])
     images = torch.tensor([0, 1, 1, 0, 1])
-    gathered = grid.gather(images, grid.locate(index), maps, maps)
+    anchors = grid.locate(grid.mmdet_order[index])
+    gathered = grid.gather(images, anchors, maps, maps)
     assert len(gathered) == 2
     for values in gathered:
         assert torch.equal(values, rows[images, index])
@@ -64,7 +87,7 @@ def test_gather_of_nothing_keeps_every_map_in_the_graph():
     grid = AnchorGrid(GENERATORS['plain'], SIZES, CPU)
     maps = [torch.ones((1, 4, *size), requires_grad=True) for size in SIZES]
     none = torch.arange(0)
-    (rows,) = grid.gather(none, Place(none, none, none), maps)
+    (rows,) = grid.gather(none, AnchorIndex(none, none, none), maps)
     assert rows.shape == (0, 1)
     rows.sum().backward()
     assert all((x.grad == 0).all() for x in maps)

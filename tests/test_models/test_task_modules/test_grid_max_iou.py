@@ -1,18 +1,27 @@
 """Assignment on a grid against MaxIoUAssigner's matrix, bit for bit."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
-from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from mmdet.models.task_modules.prior_generators import (
+    AnchorGenerator,
+    anchor_inside_flags,
+)
 from mmengine.structures import InstanceData
 
 from mmdet_klrpn.models.task_modules import (
     AnchorGrid,
     TopKMaxIoUAssigner,
     assign_on_grid,
-    least_useful_iou,
+    inside_cells,
+    why_not_on_grid,
+)
+from mmdet_klrpn.models.task_modules.assigners.grid_max_iou import (
+    min_relevant_iou,
 )
 
 CPU = torch.device('cpu')
@@ -20,9 +29,30 @@ FPN = AnchorGenerator([4, 8, 16, 32], [0.5, 1.0, 2.0], scales=[8])
 FPN_SIZES = ((50, 84), (25, 42), (13, 21), (7, 11))
 
 
+def inside_flags(grid, img_metas, border):
+    """By mmdet, which anchors are inside, (N, R) in mmdet's order."""
+    anchors = grid.all_boxes()[grid.mmdet_order]
+    return torch.stack(
+        [
+            anchor_inside_flags(
+                anchors,
+                torch.cat(
+                    grid.generator.valid_flags(
+                        grid.featmap_sizes, meta['pad_shape'], CPU
+                    )
+                ),
+                meta['img_shape'],
+                border,
+            )
+            for meta in img_metas
+        ]
+    )
+
+
 def dense(assigner, grid, batch_bboxes, inside=None):
-    """What mmdet assigns, with objects counted over the batch."""
-    anchors, first, rows = grid.all_boxes(), 0, []
+    """What mmdet assigns, in its order; objects are counted over the batch."""
+    anchors = grid.all_boxes()[grid.mmdet_order]
+    first, rows = 0, []
     for i, bboxes in enumerate(batch_bboxes):
         valid = slice(None) if inside is None else inside[i]
         labels = torch.zeros(len(bboxes), dtype=torch.long)
@@ -37,10 +67,18 @@ def dense(assigner, grid, batch_bboxes, inside=None):
     return torch.stack(rows)
 
 
-def assert_same(assigner, grid, batch_bboxes, inside=None):
-    assert least_useful_iou(assigner) is not None
+def assert_same(assigner, grid, batch_bboxes, img_metas=None, border=-1):
+    assert why_not_on_grid(assigner) is None
+    inside = flags = None
+    if img_metas is not None:
+        inside = inside_cells(grid, img_metas, border)
+        flags = inside_flags(grid, img_metas, border)
+        order = grid.mmdet_order
+        mask = torch.ones_like(flags) if inside is None else inside.mask()
+        assert torch.equal(mask[:, order], flags)
     actual = assign_on_grid(assigner, grid, batch_bboxes, inside)
-    expected = dense(assigner, grid, batch_bboxes, inside)
+    actual = actual[:, grid.mmdet_order]
+    expected = dense(assigner, grid, batch_bboxes, flags)
     assert torch.equal(actual, expected)
     return actual
 
@@ -110,18 +148,21 @@ def problems(draw):
         # An anchor itself and a pair of equals, for IoU 1 and for ties.
         picks = draw(st.lists(st.integers(0, len(anchors) - 1), max_size=2))
         batch.append(torch.cat([bboxes, anchors[picks], bboxes[:1]]))
-    inside = None
+    metas, border = None, -1
     if draw(st.booleans()):
-        seed = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-        inside = torch.rand((len(batch), len(anchors)), generator=seed) < 0.7
-    return grid, batch, inside
+        border = draw(st.sampled_from([-1, 0, 3, 40]))
+        side = st.integers(1, 200)
+        shape = st.tuples(side, side)
+        metas = [
+            dict(pad_shape=draw(shape), img_shape=draw(shape)) for _ in batch
+        ]
+    return grid, batch, metas, border
 
 
 @settings(deadline=None, max_examples=300)
 @given(assigners | topk_assigners, problems())
 def test_equals_the_matrix(assigner, problem):
-    grid, batch, inside = problem
-    assert_same(assigner, grid, batch, inside)
+    assert_same(assigner, *problem)
 
 
 def test_an_anchor_goes_to_its_nearest_object_though_that_has_enough():
@@ -204,21 +245,35 @@ def test_coordinates_without_an_area_are_refused(value):
         (dict(neg_iou_thr=(0.0, 0.4)), 0.3),
         (dict(neg_iou_thr=0.6, match_low_quality=False), 0.6),
         (dict(gpu_assign_thr=10), 0.3),
-        (dict(min_pos_iou=0.0), None),
-        (dict(neg_iou_thr=0.0), None),
-        (dict(neg_iou_thr=[0.1, 0.3]), None),
-        (dict(iou_calculator=dict(type='BboxOverlaps2D_GLIP')), None),
-        (dict(iou_calculator=dict(type='BboxOverlaps2D', dtype='fp16')), None),
-        (dict(perm_repeat_gt_cfg=dict(iou_thr=0.7)), None),
     ],
 )
-def test_which_assigners_it_can_stand_in_for(options, least):
-    assert least_useful_iou(rpn_assigner(**options)) == least
+def test_the_least_iou_that_matters(options, least):
+    assigner = rpn_assigner(**options)
+    assert why_not_on_grid(assigner) is None
+    assert min_relevant_iou(assigner) == least
 
 
-def test_other_assigners_are_left_alone():
-    class Heir(MaxIoUAssigner):
-        pass
+class Heir(MaxIoUAssigner):
+    pass
 
-    assert least_useful_iou(Heir(0.7, 0.3, 0.3)) is None
-    assert least_useful_iou(object()) is None
+
+@pytest.mark.parametrize(
+    ('assigner', 'reason'),
+    [
+        (dict(min_pos_iou=0.0), 'its least threshold, 0.0, is below 0.1'),
+        (dict(neg_iou_thr=0.0), 'its least threshold'),
+        (dict(neg_iou_thr=[0.1, 0.3]), r'its neg_iou_thr is \[0.1, 0.3\]'),
+        (dict(iou_calculator=dict(type='BboxOverlaps2D_GLIP')), 'GLIP'),
+        (
+            dict(iou_calculator=dict(type='BboxOverlaps2D', dtype='fp16')),
+            'its iou_calculator is .*fp16',
+        ),
+        (dict(perm_repeat_gt_cfg=dict(iou_thr=0.7)), 'its perm_repeat_gt_cfg'),
+        (Heir(0.7, 0.3, 0.3), 'Heir is not a MaxIoUAssigner'),
+        (object(), 'object is not a MaxIoUAssigner'),
+    ],
+)
+def test_the_reason_why_an_assigner_is_left_alone(assigner, reason):
+    if isinstance(assigner, dict):
+        assigner = rpn_assigner(**assigner)
+    assert re.search(reason, why_not_on_grid(assigner))

@@ -5,7 +5,7 @@ import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 
-from mmdet_klrpn.models.task_modules import AnchorGrid
+from mmdet_klrpn.models.task_modules import AnchorGrid, inside_cells
 from mmdet_klrpn.models.task_modules.assigners.grid_overlaps import (
     GridOverlaps,
 )
@@ -34,10 +34,10 @@ def batch():
 
 
 @pytest.fixture
-def inside(grid, batch):
-    generator = torch.Generator().manual_seed(1)
-    shape = (len(batch), grid.num_anchors)
-    return torch.rand(shape, generator=generator) < 0.7
+def inside(grid):
+    shapes = ((200, 336), (150, 336), (200, 250))
+    metas = [dict(pad_shape=x, img_shape=x) for x in shapes]
+    return inside_cells(grid, metas, border=16)
 
 
 def matrix(grid, batch, inside):
@@ -45,7 +45,7 @@ def matrix(grid, batch, inside):
     full = torch.zeros(sum(map(len, batch)), len(batch) * grid.num_anchors)
     row = 0
     for i, bboxes in enumerate(batch):
-        ious = BboxOverlaps2D()(bboxes, grid.all_boxes()) * inside[i]
+        ious = BboxOverlaps2D()(bboxes, grid.all_boxes()) * inside.mask()[i]
         column = i * grid.num_anchors
         full[row : row + len(bboxes), column : column + ious.shape[1]] = ious
         row += len(bboxes)
@@ -55,13 +55,18 @@ def matrix(grid, batch, inside):
 def as_matrix(overlaps, pairs):
     """The same of pairs, 0 of those that are not listed."""
     found = torch.zeros(overlaps.num_objects, overlaps.num_anchors)
-    found[pairs.objects, pairs.index] = pairs.overlaps
+    found[pairs.objects, pairs.index] = overlaps.ious(pairs)
     return found
+
+
+def pairs_of(overlaps, iou):
+    windows = overlaps.windows(iou)
+    return overlaps.pairs_in(windows, int(windows.numbers.sum()))
 
 
 def test_windows_hold_all_that_reach_the_iou(grid, batch, inside):
     overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
-    pairs = overlaps.within(overlaps.windows(LEAST_IOU))
+    pairs = pairs_of(overlaps, LEAST_IOU)
     expected = matrix(grid, batch, inside)
     found = as_matrix(overlaps, pairs)
     reached = expected >= LEAST_IOU
@@ -69,39 +74,76 @@ def test_windows_hold_all_that_reach_the_iou(grid, batch, inside):
     assert torch.equal(found[reached], expected[reached])
     assert torch.equal(found[found > 0], expected[found > 0])
     assert len(pairs.objects) < expected.numel() / 20
+    assert (pairs.objects.diff() >= 0).all()
 
 
-def test_pairs_of_some_objects_and_some_anchors(grid, batch, inside):
+def test_an_iou_for_each_object_and_base_anchor(grid, batch, inside):
     overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
+    generator = torch.Generator().manual_seed(1)
+    ious = torch.rand((50, 6), generator=generator).clamp(min=0.1)
+    found = as_matrix(overlaps, pairs_of(overlaps, ious))
+    index = torch.arange(overlaps.num_anchors) % grid.num_anchors
+    expected = matrix(grid, batch, inside)
+    reached = expected >= ious[:, grid.locate(index).base]
+    assert reached.sum() > 100
+    assert torch.equal(found[reached], expected[reached])
+
+
+def test_several_sets_of_windows(grid, batch, inside):
+    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
+    one, other = (pairs_of(overlaps, iou) for iou in (0.2, 0.6))
+    ious = torch.tensor([0.2, 0.6])[:, None, None].expand(2, 50, 6)
+    both = pairs_of(overlaps, ious)
+    for i in (0, 2):
+        assert torch.equal(both[i], torch.cat([one[i], other[i]]))
+    for i in range(3):
+        expected = torch.cat([one.anchors[i], other.anchors[i]])
+        assert torch.equal(both.anchors[i], expected)
+
+
+@pytest.mark.parametrize('number', [1, 4, 9, 30])
+def test_blocks_have_so_many_anchors_of_an_iou(grid, batch, inside, number):
+    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
+    worst, best = overlaps.block_ious(number)
+    index = torch.arange(overlaps.num_anchors) % grid.num_anchors
+    base = grid.locate(index).base
+    full = matrix(grid, batch, inside)
+    for k in range(6):
+        ious = full[:, base == k]
+        reached = (ious >= worst[:, k, None] * 0.999).sum(dim=1)
+        assert ((reached >= number) | (worst[:, k] == 0)).all()
+        torch.testing.assert_close(ious.max(dim=1).values, best[:, k])
+    assert (worst > 0.1).sum() > 20
+
+
+def test_anchors_in_rows(grid, batch):
+    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch)
     generator = torch.Generator().manual_seed(2)
-    objects = torch.rand(overlaps.num_objects, generator=generator) < 0.5
     anchors = torch.randperm(overlaps.num_anchors, generator=generator)[:1500]
     anchors = torch.cat([anchors, anchors[:10]])  # some of them twice
-    windows = overlaps.windows(LEAST_IOU).of(objects)
-    pairs = overlaps.among(windows, anchors)
-    assert objects[pairs.objects].all()
-    assert torch.isin(pairs.index, anchors).all()
-    expected = as_matrix(overlaps, overlaps.within(windows))
-    expected[:, ~torch.isin(torch.arange(overlaps.num_anchors), anchors)] = 0
-    assert (expected > 0).sum() > 20
-    assert torch.equal(as_matrix(overlaps, pairs), expected)
-
-
-def test_no_pairs_of_no_anchors_and_of_no_objects(grid, batch, inside):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
     windows = overlaps.windows(LEAST_IOU)
+    cells = overlaps.pairs_in(windows, int(windows.numbers.sum()))
+    shape = windows.shape.clone()
+    shape[..., 0] = shape[..., 0].clamp(max=1)
+    number = int(shape.prod(dim=-1).sum())
+    rows = overlaps.pairs_in(windows._replace(shape=shape), number)
+    widths = windows.shape[rows.objects, rows.anchors.base, 0]
+    row, found = overlaps.find_in_rows(rows, widths, anchors)
+    actual = torch.stack([rows.objects[row], anchors[found]])
+    listed = (cells.index[:, None] == anchors).nonzero()
+    expected = torch.stack(
+        [cells.objects[listed[:, 0]], anchors[listed[:, 1]]]
+    )
+    assert listed.numel() > 100
+    assert sorted(actual.T.tolist()) == sorted(expected.T.tolist())
     none = torch.zeros(0, dtype=torch.long)
-    assert len(overlaps.among(windows, none).index) == 0
-    nothing = windows.of(torch.zeros(overlaps.num_objects, dtype=torch.bool))
-    anchors = torch.arange(overlaps.num_anchors)
-    assert len(overlaps.among(nothing, anchors).index) == 0
-    assert len(overlaps.within(nothing).index) == 0
+    assert len(overlaps.find_in_rows(rows, widths, none)[0]) == 0
 
 
-def test_what_is_not_finite_is_refused(grid):
+def test_what_is_not_finite_is_told(grid):
     bboxes = torch.tensor([[0.0, 0.0, float('inf'), 9.0]])
     overlaps = GridOverlaps(BboxOverlaps2D(), grid, [bboxes])
-    assert overlaps.within(overlaps.windows(LEAST_IOU)) is None
+    assert not overlaps.are_finite()
 
 
 def test_work_does_not_grow_with_the_map():

@@ -5,7 +5,7 @@ assigner's thresholds: :class:`GridOverlaps` finds those that do.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
-    P  candidate pairs of an object and an anchor
+    P  pairs of an object and an anchor
 """
 
 from typing import List, Optional, Tuple
@@ -14,96 +14,114 @@ import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
-from ..prior_generators.anchor_grid import AnchorGrid
-from .grid_overlaps import GridOverlaps, Pairs
-from .grid_topk import add_best_anchors
+from ..prior_generators import AnchorGrid, InsideCells, take
+from .grid_overlaps import OBJECT_BITS, GridOverlaps, Pairs, iou_keys
+from .grid_topk import BestAnchors, pairs_with_best_anchors
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # Below it the windows are most of the map, and the matrix is no worse.
 _LEAST_IOU = 0.1
-# Keys of candidates: [low quality: 1][bits of the IoU: 31][object: 31].
+# The bit of a key above those of :func:`iou_keys`.
 _LOW_QUALITY = 1 << 62
-_OBJECT = (1 << 31) - 1
 
 
-def least_useful_iou(assigner: object) -> Optional[float]:
-    """The IoU below which the assigner treats anchors as if it were 0.
-
-    But for objects with fewer than ``topk`` anchors above it, of a
-    :class:`TopKMaxIoUAssigner`.
+def min_relevant_iou(assigner: MaxIoUAssigner) -> float:
+    """The IoU below which the thresholds treat anchors as if it were 0.
 
     Args:
-        assigner (object): As built from ``train_cfg``.
-
-    Returns:
-        float | None: None if :func:`assign_on_grid` cannot stand in for this
-        assigner: another type or calculator, permuted objects, or thresholds
-        that every anchor reaches.
+        assigner (MaxIoUAssigner): As built from ``train_cfg``.
     """
-    if (
-        type(assigner) not in (MaxIoUAssigner, TopKMaxIoUAssigner)
-        or type(assigner.iou_calculator) is not BboxOverlaps2D
-        or assigner.iou_calculator.dtype is not None
-        or assigner.perm_repeat_gt_cfg is not None
-        or not isinstance(assigner.neg_iou_thr, (float, tuple))
-    ):
-        return None
     low, high = _negative_range(assigner)
     least = min(assigner.pos_iou_thr, high)
     if low > 0:
         least = min(least, low)
     if assigner.match_low_quality:
         least = min(least, assigner.min_pos_iou)
-    if getattr(assigner, 'topk_min_iou', least) < _LEAST_IOU:
-        return None
-    return least if least >= _LEAST_IOU else None
+    return least
+
+
+def why_not_on_grid(assigner: object) -> Optional[str]:
+    """Say why :func:`assign_on_grid` cannot stand in for an assigner.
+
+    Args:
+        assigner (object): As built from ``train_cfg``.
+
+    Returns:
+        str | None: The reason, a clause about the assigner; None if it can.
+    """
+    if type(assigner) not in (MaxIoUAssigner, TopKMaxIoUAssigner):
+        return f'{type(assigner).__name__} is not a MaxIoUAssigner'
+    calculator = assigner.iou_calculator
+    if type(calculator) is not BboxOverlaps2D or calculator.dtype is not None:
+        return f'its iou_calculator is {calculator}'
+    if assigner.perm_repeat_gt_cfg is not None:
+        return 'its perm_repeat_gt_cfg is set'
+    if not isinstance(assigner.neg_iou_thr, (float, tuple)):
+        return f'its neg_iou_thr is {assigner.neg_iou_thr!r}'
+    least = min_relevant_iou(assigner)
+    least = min(least, getattr(assigner, 'topk_min_iou', least))
+    if least < _LEAST_IOU:
+        return f'its least threshold, {least}, is below {_LEAST_IOU}'
+    return None
 
 
 def assign_on_grid(
     assigner: MaxIoUAssigner,
     grid: AnchorGrid,
     batch_bboxes: List[Tensor],
-    inside: Optional[Tensor] = None,
+    inside: Optional[InsideCells] = None,
 ) -> Optional[Tensor]:
     """Assign objects to the anchors of a batch, as the assigner would.
 
     Args:
-        assigner (MaxIoUAssigner): One with a :func:`least_useful_iou`.
+        assigner (MaxIoUAssigner): One for which :func:`why_not_on_grid` gives
+            no reason.
         grid (AnchorGrid): The anchors.
         batch_bboxes (list[Tensor]): (n, 4) objects of each image, float32, in
             input pixels.
-        inside (Tensor, optional): (N, R), which anchors may be assigned. All
-            by default.
+        inside (InsideCells, optional): Which anchors may be assigned. All by
+            default.
 
     Returns:
-        Tensor | None: (N, R): 0 for a negative, -1 for an anchor to ignore,
-        else the object's number, counted from 1 over the whole batch. None if
-        an object's coordinates are not finite, or astronomic.
+        Tensor | None: (N, R), in map order: 0 for a negative, -1 for an
+        anchor to ignore, else the object's number, counted from 1 over the
+        whole batch. None if an object's coordinates are not finite, or
+        astronomic.
     """
-    least = least_useful_iou(assigner)
-    grid_overlaps = GridOverlaps(
+    overlaps = GridOverlaps(
         assigner.iou_calculator, grid, batch_bboxes, inside
     )
-    pairs = grid_overlaps.within(grid_overlaps.windows(least))
-    if pairs is None:
-        return None
-    topk_ious = None
+    shape = (len(batch_bboxes), grid.num_anchors)
+    gt_inds = overlaps.images.new_zeros(shape)
+    if overlaps.num_objects:
+        found = _find_pairs(assigner, overlaps)
+        if found is None:
+            return None
+        gt_inds = _resolve(assigner, overlaps, *found).view(shape)
+    if not all(map(len, batch_bboxes)):
+        # Without objects all are negatives, whatever the thresholds.
+        ids = torch.arange(len(batch_bboxes), device=gt_inds.device)
+        has_objects = (ids[:, None] == overlaps.images).any(dim=1)
+        gt_inds = gt_inds * has_objects[:, None]
+    if inside is not None:
+        gt_inds = gt_inds.masked_fill(~inside.mask(), -1)
+    return gt_inds
+
+
+def _find_pairs(
+    assigner: MaxIoUAssigner, overlaps: GridOverlaps
+) -> Optional[Tuple[Pairs, Tensor, Optional[BestAnchors]]]:
+    """Pairs that matter and their IoUs, see :func:`_resolve`."""
+    least = min_relevant_iou(assigner)
     if isinstance(assigner, TopKMaxIoUAssigner):
-        pairs, topk_ious = add_best_anchors(
-            assigner, grid_overlaps, pairs, least
-        )
-    gt_inds = _resolve(
-        assigner,
-        pairs,
-        grid_overlaps.num_objects,
-        grid_overlaps.num_anchors,
-        topk_ious,
-    )
-    gt_inds = gt_inds.view(len(batch_bboxes), -1)
-    empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
-    if empty:  # negatives all, whatever the thresholds
-        gt_inds[empty] = 0
-    return gt_inds if inside is None else gt_inds.masked_fill_(~inside, -1)
+        return pairs_with_best_anchors(assigner, overlaps, least)
+    windows = overlaps.windows(least)
+    total = torch.where(overlaps.are_finite(), windows.numbers.sum(), -1)
+    total = int(total)  # the only copy to the host
+    if total < 0:
+        return None
+    pairs = overlaps.pairs_in(windows, total)
+    return pairs, overlaps.ious(pairs), None
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -114,67 +132,78 @@ def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
 
 def _resolve(
     assigner: MaxIoUAssigner,
+    grid_overlaps: GridOverlaps,
     pairs: Pairs,
-    num_objects: int,
-    num_anchors: int,
-    topk_ious: Optional[Tensor] = None,
+    overlaps: Tensor,
+    best: Optional[BestAnchors],
 ) -> Tensor:
-    """Decide between the candidates of each anchor, as the assigner does.
+    """Decide between the objects of each anchor, as the assigner does.
 
     Args:
         assigner (MaxIoUAssigner): Its thresholds and options.
-        pairs (Pairs): P candidates.
-        num_objects (int): G.
-        num_anchors (int): N * R.
-        topk_ious (Tensor, optional): (G, ), above which an object's anchors
-            are positives whatever the thresholds.
+        grid_overlaps (GridOverlaps): The objects and the grid.
+        pairs (Pairs): P pairs.
+        overlaps (Tensor): (P, ) their IoUs.
+        best (BestAnchors, optional): Anchors that are positives whatever the
+            thresholds.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
-    overlaps, objects, index = pairs
-    # The largest key wins an anchor: the best IoU, and of equal ones the first
-    # object. The bits of floats >= 0 are ordered as the floats are.
-    keys = overlaps.view(torch.int32).long() << 31 | (_OBJECT - objects)
+    objects, index = pairs.objects, pairs.index
+    iou_key = key = iou_keys(overlaps, objects)
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
-        best = _best_anchors(assigner, pairs, num_objects, num_anchors)
-        keys = torch.where(best, _LOW_QUALITY + objects, keys)
-    winners = keys.new_zeros(num_anchors)
-    winners = winners.scatter_reduce_(0, index, keys, 'amax')[index]
-    forced = winners >= _LOW_QUALITY
-    number = 1 + torch.where(
-        forced, winners - _LOW_QUALITY, _OBJECT - (winners & _OBJECT)
-    )
-    best_iou = (winners >> 31 & _OBJECT).int().view(torch.float32)
+        is_forced = _is_best(assigner, grid_overlaps, pairs, overlaps)
+        key = torch.where(is_forced, _LOW_QUALITY + objects, key)
+    winners = key.new_zeros(grid_overlaps.num_anchors)
+    winners = take(winners.scatter_reduce_(0, index, key, 'amax'), index)
+    is_forced = winners >= _LOW_QUALITY
+    number = winners & OBJECT_BITS
+    number = 1 + torch.where(is_forced, number, OBJECT_BITS - number)
+    best_iou = (winners >> 31 & OBJECT_BITS).int().view(torch.float32)
+    pos_iou = assigner.pos_iou_thr
+    if best is not None:
+        pos_iou = take(best.ious.clamp(max=pos_iou), number - 1)
+    is_pos = is_forced | (best_iou >= pos_iou)
     low, high = _negative_range(assigner)
-    is_neg = (best_iou >= low) & (best_iou < high)
-    is_pos = forced | (best_iou >= assigner.pos_iou_thr)
-    if topk_ious is not None:
-        is_pos = is_pos | (best_iou >= topk_ious[number - 1])
-    values = torch.where(is_pos, number, is_neg.long() - 1)
-    gt_inds = index.new_full((num_anchors,), 0 if low <= 0 else -1)
-    return gt_inds.scatter_(0, index, values)
+    is_neg = best_iou < high
+    if low > 0:
+        is_neg = is_neg & (best_iou >= low)
+    others = 0 if low <= 0 else -1
+    # The last is written to in the place of none.
+    gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
+    gt_inds.scatter_(0, index, torch.where(is_pos, number, is_neg.long() - 1))
+    if best is not None:
+        is_claimed = is_pos & (winners == iou_key)
+        is_claimed &= best_iou < min_relevant_iou(assigner)
+        lost = best.lost(grid_overlaps, pairs, iou_key, is_claimed)
+        gt_inds.scatter_(0, lost, others)
+    return gt_inds[:-1]
 
 
-def _best_anchors(
+def _is_best(
     assigner: MaxIoUAssigner,
+    grid_overlaps: GridOverlaps,
     pairs: Pairs,
-    num_objects: int,
-    num_anchors: int,
+    overlaps: Tensor,
 ) -> Tensor:
     """Which pairs (P, ) have the best IoU of their object, if that is enough.
 
     Arguments as of :func:`_resolve`.
     """
-    overlaps, objects, index = pairs
-    best = overlaps.new_zeros(num_objects)
-    best = best.scatter_reduce_(0, objects, overlaps, 'amax')[objects]
+    objects = pairs.objects
+    best = overlaps.new_zeros(grid_overlaps.num_objects)
+    best = best.scatter_reduce_(0, objects, overlaps, 'amax')
+    best = take(best, objects)
     is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
     if not assigner.gt_max_assign_all:
-        ties = torch.where(is_best, index, num_anchors)
-        first = index.new_full((num_objects,), num_anchors)
+        # Only the first of equally good ones, in mmdet's order.
+        ranks = grid_overlaps.grid.mmdet_index(pairs.anchors)
+        beyond = grid_overlaps.num_anchors
+        first = ranks.new_full((grid_overlaps.num_objects,), beyond)
+        ties = torch.where(is_best, ranks, beyond)
         first = first.scatter_reduce_(0, objects, ties, 'amin')[objects]
-        is_best = is_best & (index == first)
+        is_best = is_best & (ranks == first)
     return is_best

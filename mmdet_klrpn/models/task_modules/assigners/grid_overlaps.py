@@ -7,16 +7,17 @@ calculator.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
-    P  candidate pairs of an object and an anchor
+    P  pairs of an object and an anchor
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+import math
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D
 from torch import Tensor
 
-from ..prior_generators.anchor_grid import AnchorGrid, Place
+from ..prior_generators import AnchorGrid, AnchorIndex, InsideCells, take
 
 # Anchors are rounded to float32, by up to 1e-3 pixels in an image of 10,000:
 # windows are wider by this share of the overlap and of a cell.
@@ -26,50 +27,54 @@ _FINITE = 1e15
 
 
 class Pairs(NamedTuple):
-    """Candidates.
+    """Pairs of objects and anchors.
 
     Attributes:
-        overlaps (Tensor): (P, ) IoUs, 0 for an anchor that is not inside.
         objects (Tensor): (P, ) among G.
-        index (Tensor): (P, ) anchors among N * R.
+        anchors (AnchorIndex): (P, ) each.
+        index (Tensor): (P, ) the anchors' position in map order, counted over
+            the batch, among N * R.
     """
 
-    overlaps: Tensor
     objects: Tensor
+    anchors: AnchorIndex
     index: Tensor
 
-    def extended(self, others: 'Pairs') -> 'Pairs':
-        """These, then the others."""
-        return Pairs(*map(torch.cat, zip(self, others)))
+    def select(self, index: Union[slice, Tensor]) -> 'Pairs':
+        """Take some of the pairs, by a slice or their positions."""
+        return Pairs(
+            take(self.objects, index),
+            self.anchors.select(index),
+            take(self.index, index),
+        )
 
 
 class Windows(NamedTuple):
     """Cells around each object, for each base anchor.
 
     Attributes:
-        low (Tensor): (G, K, 2), the first cell in x and y.
-        widths (Tensor): (G, K), in cells.
-        numbers (Tensor): (G, K), of cells.
+        low (Tensor): (..., G, K, 2), the first cell in x and y.
+        shape (Tensor): (..., G, K, 2), the number of cells in x and y.
     """
 
     low: Tensor
-    widths: Tensor
-    numbers: Tensor
+    shape: Tensor
 
-    def of(self, objects: Tensor) -> 'Windows':
-        """Without those of the objects (G, ) that are False."""
-        return self._replace(numbers=self.numbers * objects[:, None])
+    @property
+    def numbers(self) -> Tensor:
+        """Cells in each window, (..., G, K)."""
+        return self.shape.prod(dim=-1)
 
 
 class GridOverlaps:
     """IoUs of a batch's objects and anchors, where they are asked for.
 
     Args:
-        calculator (BboxOverlaps2D): Of IoUs.
+        calculator (BboxOverlaps2D): Computes IoUs.
         grid (AnchorGrid): The anchors.
         batch_bboxes (list[Tensor]): (n, 4) objects of each image, float32, in
             input pixels.
-        inside (Tensor, optional): (N, R), which anchors count. All by default.
+        inside (InsideCells, optional): Which anchors count. All by default.
     """
 
     def __init__(
@@ -77,128 +82,175 @@ class GridOverlaps:
         calculator: BboxOverlaps2D,
         grid: AnchorGrid,
         batch_bboxes: List[Tensor],
-        inside: Optional[Tensor] = None,
+        inside: Optional[InsideCells] = None,
     ) -> None:
         self.calculator = calculator
         self.grid = grid
-        self.boxes = torch.cat(batch_bboxes)
-        self.inside = None if inside is None else inside.flatten()
-        lengths = torch.tensor([len(bboxes) for bboxes in batch_bboxes])
-        images = torch.arange(len(lengths)).repeat_interleave(
-            lengths, output_size=len(self.boxes)
+        self.boxes = boxes = torch.cat(batch_bboxes)
+        self.num_objects = len(boxes)
+        self.num_anchors = len(batch_bboxes) * grid.num_anchors
+        ids = torch.arange(len(batch_bboxes), device=boxes.device)
+        # Views, so that nothing is copied to the device.
+        self.images = torch.cat(
+            [ids[i].expand(len(x)) for i, x in enumerate(batch_bboxes)]
         )
-        self.images = images.to(self.boxes.device)
-        self.num_objects = len(self.boxes)
-        self.num_anchors = len(lengths) * grid.num_anchors
+        self._first: Union[float, Tensor] = 0.0
+        self._last = grid.lasts
+        if inside is not None:
+            self._first = inside.first[self.images]
+            self._last = inside.last[self.images]
+        # (G, 1, 2), (G, K, 2) and (G, K), the pairs in x and y.
+        wh = (boxes[:, None, 2:] - boxes[:, None, :2]).clamp(min=0)
+        self._least_wh = torch.min(wh, grid.base_wh)
+        self._areas = wh.prod(dim=-1) + grid.base_areas
+        # (G, K, 2): shifts of the base anchor, in pixels, between which it
+        # overlaps the object in x and in y.
+        self._from = boxes[:, None, :2] - grid.base_anchors[:, 2:]
+        self._to = boxes[:, None, 2:] - grid.base_anchors[:, :2]
 
-    def windows(self, least_iou: float) -> Windows:
-        """Cells of every pair of such an IoU or more, and some others.
+    def are_finite(self) -> Tensor:
+        """Whether every coordinate is finite, and not astronomic."""
+        return (self.boxes.abs() < _FINITE).all()
+
+    def windows(self, iou: Union[float, Tensor]) -> Windows:
+        """Cells of every pair that reaches an IoU, and some others.
 
         With areas a and b, an IoU of t takes an overlap of t / (1 + t)
         (a + b). Its extent in x is at least that over the lesser height,
         likewise in y.
-        """
-        boxes, grid = self.boxes, self.grid
-        # (G, 1, 2), (G, K, 2), (G, K) and (G, K, 2), the pairs in x and y.
-        wh = (boxes[:, None, 2:] - boxes[:, None, :2]).clamp(min=0)
-        least_wh = torch.min(wh, grid.base_wh)
-        share = (1 - _MARGIN) * least_iou / (1 + least_iou)
-        overlap = share * (wh.prod(dim=-1) + grid.base_areas)
-        extent = overlap[..., None] / least_wh.flip(-1)
-        low = boxes[:, None, :2] + extent - grid.base_anchors[:, 2:]
-        high = boxes[:, None, 2:] - extent - grid.base_anchors[:, :2]
-        low = (low / grid.strides - _MARGIN).ceil().clamp(min=0)
-        high = torch.min((high / grid.strides + _MARGIN).floor(), grid.lasts)
-        reached = least_wh.prod(dim=-1) >= overlap
-        counts = (high - low + 1).clamp(min=0) * reached[..., None]
-        counts = counts.long()
-        return Windows(low.long(), counts[..., 0], counts.prod(dim=-1))
-
-    def within(self, windows: Windows) -> Optional[Pairs]:
-        """Pairs of the objects and every anchor in their windows.
-
-        Returns:
-            Pairs | None: None if an object's coordinates are not finite, or
-            astronomic.
-        """
-        # The only copy to the host: the number of pairs, -1 if not finite.
-        finite = (self.boxes.abs() < _FINITE).all()
-        total = int(torch.where(finite, windows.numbers.sum(), -1))
-        if total < 0:
-            return None
-        objects, place = _expand(windows, total)
-        index = self.grid.index(place)
-        index = self.images[objects] * self.grid.num_anchors + index
-        return self._pairs(objects, place, index)
-
-    def among(self, windows: Windows, anchors: Tensor) -> Pairs:
-        """Pairs of the objects and those anchors that are in their windows.
 
         Args:
-            windows (Windows): Must be of finite objects.
-            anchors (Tensor): (n, ) among N * R.
+            iou (float | Tensor): One for all, or (..., G, K).
+        """
+        overlap = (1 - _MARGIN) * iou / (1 + iou) * self._areas
+        extent = overlap[..., None] / self._least_wh.flip(-1)
+        strides = self.grid.strides
+        low = ((self._from + extent) / strides - _MARGIN).ceil()
+        low = low.clamp(min=self._first)
+        high = ((self._to - extent) / strides + _MARGIN).floor()
+        shape = (torch.min(high, self._last) - low + 1).clamp(min=0)
+        is_reached = self._least_wh.prod(dim=-1) >= overlap
+        shape = shape * is_reached[..., None]
+        return Windows(low.int(), shape.int())
+
+    def block_ious(self, number: int) -> Tensor:
+        """IoUs with the anchors of a block of cells around each object.
+
+        Along a base anchor the IoU falls with the distance in x and in y.
+
+        Args:
+            number (int): How many anchors a block has at least.
 
         Returns:
-            Pairs: Found row by row of cells, where the anchors are sorted.
+            Tensor: (2, G, K), up to rounding: the IoU that all anchors of the
+            block reach, and the highest of any anchor.
         """
-        grid = self.grid
-        place = grid.locate(anchors % grid.num_anchors)
-        keys = self._key(anchors // grid.num_anchors, place)
-        keys, order = keys.sort()
-        heights = windows.numbers // windows.widths.clamp(min=1)
-        rows = Windows(windows.low, torch.ones_like(heights), heights)
-        objects, start = _expand(rows, int(heights.sum()))
-        first = self._key(self.images[objects], start)
-        last = first + windows.widths[objects, start.base]
-        first = torch.searchsorted(keys, first)
-        numbers = torch.searchsorted(keys, last) - first
-        row, nth = _list(numbers, int(numbers.sum()))
-        found = order[first[row] + nth]
-        return self._pairs(objects[row], place.at(found), anchors[found])
-
-    def count(self, pairs: Pairs, counts: Tensor) -> Tensor:
-        """How many pairs of each object (G, ) are true, of (P, ) bools."""
-        number = torch.zeros_like(self.images)
-        return number.scatter_add_(0, pairs.objects, counts.long())
-
-    def _pairs(self, objects: Tensor, place: Place, index: Tensor) -> Pairs:
-        overlaps = self.calculator(
-            self.boxes[objects], self.grid.boxes(place), is_aligned=True
+        side = math.ceil(math.sqrt(number))
+        centre = (self._from + self._to) / (2 * self.grid.strides)
+        start = (centre - (side - 1) / 2).round()
+        start = torch.min(start, self._last - (side - 1))
+        start = start.clamp(min=self._first)
+        cells = start[..., None] + torch.arange(side, device=start.device)
+        shifts = cells * self.grid.strides[..., None]
+        overlap = torch.min(
+            self._to[..., None] - shifts, shifts - self._from[..., None]
         )
-        if self.inside is not None:
-            overlaps = overlaps * self.inside[index]
-        return Pairs(overlaps, objects, index)
+        overlap = torch.min(overlap, self._least_wh[..., None]).clamp(min=0)
+        # Some are beyond the edge of a map that is smaller than the block.
+        overlap = overlap * (cells <= self._last[..., None])
+        overlap = torch.stack([overlap.amin(dim=-1), overlap.amax(dim=-1)])
+        overlap = overlap.prod(dim=-1)
+        return overlap / (self._areas - overlap)
 
-    def _key(self, images: Tensor, place: Place) -> Tensor:
-        """Places (n, ) of a batch as numbers, consecutive along a row."""
-        heights, widths = zip(*self.grid.featmap_sizes)
-        key = images * sum(self.grid.num_bases) + place.base
-        return (key * max(heights) + place.y) * max(widths) + place.x
+    def pairs_in(self, windows: Windows, total: int) -> Pairs:
+        """Pair objects with every anchor in their windows.
+
+        Args:
+            windows (Windows): (..., G, K, 2) each.
+            total (int): The sum of their numbers.
+
+        Returns:
+            Pairs: Objects are ascending, in one set of windows after another.
+        """
+        grid, bases = self.grid, windows.low.shape[-2]
+        x, y = windows.low.unbind(-1)
+        first = grid.starts + y * grid.widths + x
+        first = first + self.images[:, None] * grid.num_anchors
+        which, nth = ragged_arange(windows.numbers.flatten(), total)
+        first, x, y, width, pitch = (
+            take(values.expand_as(first).flatten().int(), which)
+            for values in (first, x, y, windows.shape[..., 0], grid.widths)
+        )
+        row = nth // width
+        column = nth - row * width
+        window = which // bases
+        return Pairs(
+            (window % self.num_objects).long(),
+            AnchorIndex(which - window * bases, x + column, y + row),
+            (first + row * pitch + column).long(),
+        )
+
+    def find_in_rows(
+        self, rows: Pairs, widths: Tensor, index: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """Find given anchors in rows of cells.
+
+        Args:
+            rows (Pairs): Where n rows start.
+            widths (Tensor): (n, ), cells in each. In map order they follow
+                each other.
+            index (Tensor): Anchors among N * R.
+
+        Returns:
+            tuple: (m, ) each: the row and the position among the anchors of
+            whatever was found.
+        """
+        index, order = index.sort()
+        bounds = torch.stack([rows.index, rows.index + widths])
+        first, last = torch.searchsorted(index, bounds)
+        numbers = last - first
+        row, nth = ragged_arange(numbers, int(numbers.sum()))
+        return row, take(order, take(first, row) + nth)
+
+    def ious(self, pairs: Pairs) -> Tensor:
+        """IoU of each pair, (P, )."""
+        return self.calculator(
+            take(self.boxes, pairs.objects),
+            self.grid.boxes(pairs.anchors),
+            is_aligned=True,
+        )
 
 
-def _expand(windows: Windows, total: int) -> Tuple[Tensor, Place]:
-    """List the cells of windows.
+# Keys that order pairs: [bits of the IoU: 31][object: 31].
+OBJECT_BITS = (1 << 31) - 1
+
+
+def iou_keys(overlaps: Tensor, objects: Tensor) -> Tensor:
+    """Order pairs of an anchor: by IoU, and of equal ones the first object.
 
     Args:
-        windows (Windows): Of G objects.
-        total (int): The sum of their numbers.
+        overlaps (Tensor): (P, ) IoUs. The bits of floats >= 0 are ordered as
+            the floats are.
+        objects (Tensor): (P, ).
 
     Returns:
-        tuple: Objects (P, ) and places.
+        Tensor: (P, ), the largest of which wins the anchor.
     """
-    low, widths, numbers = (part.flatten(0, 1) for part in windows)
-    bases = windows.numbers.shape[1]
-    which, nth = _list(numbers, total)
-    width = widths[which]
-    x, y = low[which].unbind(dim=1)
-    place = Place(which % bases, x + nth % width, y + nth // width)
-    return which // bases, place
+    return overlaps.view(torch.int32).long() << 31 | (OBJECT_BITS - objects)
 
 
-def _list(numbers: Tensor, total: int) -> Tuple[Tensor, Tensor]:
-    """Which of ``numbers``, and where among its own: (total, ) each."""
-    which = torch.arange(len(numbers), device=numbers.device)
+def ragged_arange(numbers: Tensor, total: int) -> Tuple[Tensor, Tensor]:
+    """Count from 0 to each of some numbers.
+
+    Args:
+        numbers (Tensor): (n, ).
+        total (int): Their sum, for which the device is not asked.
+
+    Returns:
+        tuple: (total, ) each: which of the numbers, and the count.
+    """
+    int32 = dict(dtype=torch.int32, device=numbers.device)
+    which = torch.arange(len(numbers), **int32)
     which = which.repeat_interleave(numbers, output_size=total)
-    starts = numbers.cumsum(0) - numbers
-    nth = torch.arange(total, device=numbers.device) - starts[which]
-    return which, nth
+    starts = numbers.cumsum(0, dtype=torch.int32) - numbers.int()
+    return which, torch.arange(total, **int32) - take(starts, which)

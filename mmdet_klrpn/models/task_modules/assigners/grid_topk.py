@@ -1,73 +1,170 @@
-"""Each object's best anchors: :class:`TopKMaxIoUAssigner` on a grid."""
+"""Each object's best anchors: :class:`TopKMaxIoUAssigner` on a grid.
 
-from typing import Tuple
+A block of enough cells around an object tells how low the IoU of the last of
+its best anchors may be, and windows at that IoU hold them all.
+"""
+
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from .grid_overlaps import GridOverlaps, Pairs
+from ..prior_generators import take
+from .grid_overlaps import GridOverlaps, Pairs, iou_keys
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
-# Where to look how many anchors of an object have a higher one.
-_IOUS_BELOW_THE_BEST = (0.4, 0.5, 0.6, 0.7)
+# IoUs of blocks are not rounded as the calculator's.
+_ROUNDING = 1e-3
 
 
-def add_best_anchors(
+class BestAnchors(NamedTuple):
+    """Which anchors are among the best of their object.
+
+    Attributes:
+        ious (Tensor): (G, ), the IoU of each object's last one.
+        near (Tensor): (n, ), positions of the pairs that may be such.
+        rows (Pairs): Objects, and where the rows of cells start in which they
+            may overlap an anchor more than an object that claims it for its
+            rank alone.
+        widths (Tensor): Cells in each row.
+    """
+
+    ious: Tensor
+    near: Tensor
+    rows: Pairs
+    widths: Tensor
+
+    def lost(
+        self,
+        grid_overlaps: GridOverlaps,
+        pairs: Pairs,
+        keys: Tensor,
+        is_claimed: Tensor,
+    ) -> Tensor:
+        """Find the anchors, claimed for their rank, that others overlap more.
+
+        Args:
+            grid_overlaps (GridOverlaps): Computes IoUs.
+            pairs (Pairs): P pairs.
+            keys (Tensor): (P, ) their :func:`iou_keys`.
+            is_claimed (Tensor): (P, ), bool, whether the object has the
+                anchor for its rank, as far as the pairs tell.
+
+        Returns:
+            Tensor: (n, ) anchors among N * R, and N * R for none.
+        """
+        none = grid_overlaps.num_anchors
+        pairs = pairs.select(self.near)
+        is_claimed = take(is_claimed, self.near)
+        index = torch.where(is_claimed, pairs.index, none)
+        row, found = grid_overlaps.find_in_rows(self.rows, self.widths, index)
+        objects = take(self.rows.objects, row)
+        priors = grid_overlaps.grid.boxes(pairs.anchors)
+        overlaps = grid_overlaps.calculator(
+            take(grid_overlaps.boxes, objects),
+            take(priors, found),
+            is_aligned=True,
+        )
+        best = torch.zeros_like(index)
+        rivals = iou_keys(overlaps, objects)
+        best = best.scatter_reduce_(0, found, rivals, 'amax')
+        return torch.where(best > take(keys, self.near), index, none)
+
+
+def pairs_with_best_anchors(
     assigner: TopKMaxIoUAssigner,
     grid_overlaps: GridOverlaps,
-    pairs: Pairs,
-    least: float,
-) -> Tuple[Pairs, Tensor]:
-    """Add the pairs below the least IoU that decide who has an anchor.
+    least_iou: float,
+) -> Optional[Tuple[Pairs, Tensor, BestAnchors]]:
+    """Pair objects with the anchors that reach an IoU or are among the best.
 
     Args:
         assigner (TopKMaxIoUAssigner): Its ``topk`` and ``topk_min_iou``.
-        grid_overlaps (GridOverlaps): Where further pairs are found.
-        pairs (Pairs): All whose IoU is at least ``least``.
-        least (float): The least IoU that counts by the thresholds.
+        grid_overlaps (GridOverlaps): Finds pairs of at least one object.
+        least_iou (float): The least IoU that matters by the thresholds.
 
     Returns:
-        tuple: Pairs, and the IoU (G, ) of each object's last anchor that is
-        among its best.
+        tuple | None: P pairs, their IoUs (P, ), and the best. None if a box
+        is not finite.
     """
-    # Most objects have their best anchors among the pairs, if not all: for the
-    # others windows are wider, in which these are found once more.
-    is_near = pairs.overlaps >= least
-    is_short = grid_overlaps.count(pairs, is_near) < assigner.topk
-    wide = grid_overlaps.windows(min(least, assigner.topk_min_iou))
-    pairs.overlaps.masked_fill_(is_short[pairs.objects], 0)
-    pairs = pairs.extended(grid_overlaps.within(wide.of(is_short)))
-    topk_ious = _topk_ious(assigner, grid_overlaps, pairs)
-    # An anchor so found may be nearer to an object that has enough of them.
-    is_claim = pairs.overlaps >= topk_ious[pairs.objects]
-    is_claim &= pairs.overlaps < least
-    claims = pairs.index[is_claim]
-    rivals = grid_overlaps.among(wide.of(~is_short), claims)
-    return pairs.extended(rivals), topk_ious
+    floor, ious = _floors(assigner, grid_overlaps, least_iou)
+    windows = grid_overlaps.windows(ious)
+    own, rival = windows.shape.unbind()
+    # Rivals are looked for by rows of cells.
+    rows = torch.cat([rival[..., :1].clamp(max=1), rival[..., 1:]], dim=-1)
+    rows = rows * (ious[1] < 1).long()[..., None]
+    windows = windows._replace(shape=torch.stack([own, rows]))
+    sums = windows.numbers.sum(dim=(1, 2))
+    # The only copy to the host, of -1 if a box is not finite.
+    sums = torch.where(grid_overlaps.are_finite(), sums, -1).tolist()
+    if min(sums) < 0:
+        return None
+    pairs = grid_overlaps.pairs_in(windows, sum(sums))
+    rows = pairs.select(slice(sums[0], None))
+    pairs = pairs.select(slice(sums[0]))
+    overlaps = grid_overlaps.ious(pairs)
+    near = (overlaps >= take(floor, pairs.objects)).nonzero()[:, 0]
+    topk_ious = _topk_ious(
+        assigner, take(pairs.objects, near), take(overlaps, near), floor
+    )
+    bases = rival.shape[1]
+    widths = take(
+        rival[..., 0].flatten(), rows.objects * bases + rows.anchors.base
+    )
+    return pairs, overlaps, BestAnchors(topk_ious, near, rows, widths)
+
+
+def _floors(
+    assigner: TopKMaxIoUAssigner,
+    grid_overlaps: GridOverlaps,
+    least_iou: float,
+) -> Tuple[Tensor, Tensor]:
+    """IoUs above which pairs are looked for.
+
+    Returns:
+        tuple:
+
+        - floor (Tensor): (G, ), at most the IoU of the object's last anchor
+          that is among its best.
+        - ious (Tensor): (2, G, K), of an object's own anchors, and of those
+          that others claim by their rank; 1 where there is no claim.
+    """
+    worst, best = grid_overlaps.block_ious(assigner.topk)
+    floor = (1 - _ROUNDING) * worst.amax(dim=1)
+    floor = floor.clamp(min=assigner.topk_min_iou)
+    own = floor.clamp(max=least_iou)
+    # A base anchor is claimed if the best of its anchors is.
+    reaches = best >= (1 - _ROUNDING) * own[:, None]
+    is_claimed = reaches & (floor < least_iou)[:, None]
+    rival = torch.where(is_claimed, floor[:, None], 1.0).amin(dim=0)
+    own, rival = torch.broadcast_tensors(own[:, None], rival)
+    return floor, torch.stack([own, rival])
 
 
 def _topk_ious(
-    assigner: TopKMaxIoUAssigner, grid_overlaps: GridOverlaps, pairs: Pairs
+    assigner: TopKMaxIoUAssigner,
+    objects: Tensor,
+    overlaps: Tensor,
+    floor: Tensor,
 ) -> Tensor:
-    """See :func:`add_best_anchors`."""
-    overlaps = pairs.overlaps
-    least = overlaps.new_full(
-        (grid_overlaps.num_objects,), assigner.topk_min_iou
-    )
-    # Sorted is what can be among the best, some dozen of an object's hundreds.
-    for iou in _IOUS_BELOW_THE_BEST:
-        number = grid_overlaps.count(pairs, overlaps >= iou)
-        is_enough = number >= assigner.topk
-        least = torch.where(is_enough, least.clamp(min=iou), least)
-    is_near = (overlaps >= least[pairs.objects]).nonzero()[:, 0]
-    pairs = Pairs(*(part[is_near] for part in pairs))
-    if len(is_near) == 0:
-        return least
+    """The IoU (G, ) of the last of each object's best anchors.
+
+    Args:
+        assigner (TopKMaxIoUAssigner): Its ``topk`` and ``topk_min_iou``.
+        objects (Tensor): (n, ) among G, ascending, of pairs that hold the
+            best.
+        overlaps (Tensor): (n, ) their IoUs.
+        floor (Tensor): (G, ), below the IoU of the last of the best.
+    """
+    if len(objects) == 0:
+        return floor
     # By object, then by descending IoU, whose bits are ordered as it is.
-    bits = pairs.overlaps.view(torch.int32)
-    order = ((pairs.objects + 1 << 31) - bits).argsort()
-    numbers = grid_overlaps.count(pairs, torch.ones_like(order))
-    last = numbers.cumsum(0) - numbers + assigner.topk - 1
-    ious = pairs.overlaps[order[last.clamp(max=len(order) - 1)]]
-    # Of an object with fewer, all that reach the least IoU are among its best.
-    return torch.where(numbers < assigner.topk, least, ious)
+    bits = overlaps.view(torch.int32).long()
+    keys = ((objects + 1 << 31) - bits).sort().values
+    ids = torch.arange(len(floor) + 1, device=floor.device)
+    bounds = torch.searchsorted(objects, ids)
+    last = bounds[:-1] + assigner.topk - 1
+    bits = -keys[last.clamp(max=len(keys) - 1)] & (1 << 31) - 1
+    ious = bits.int().view(torch.float32)
+    # An object with fewer has all that reach the least IoU among its best.
+    return torch.where(last < bounds[1:], ious, assigner.topk_min_iou)

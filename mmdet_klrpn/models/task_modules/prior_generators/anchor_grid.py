@@ -7,6 +7,10 @@ Vocabulary and shapes, for this file and those that import it:
     N     images in the batch
     R     anchors of an image over all levels, the sum of A * H * W
     cell  a location x, y of a level, in units of its stride
+    map order  level by level, base anchor by base anchor, row by row: the
+          order of predictions in maps of (A, H, W)
+    mmdet's order  level by level, row by row, cell by cell, the base anchors
+          of a cell together: the order of AnchorGenerator
 """
 
 from functools import lru_cache
@@ -18,23 +22,33 @@ from mmdet.structures.bbox import cat_boxes, get_box_tensor
 from torch import Tensor
 
 
-class Place(NamedTuple):
-    """Where anchors lie: their base anchor among K and cell, each (n, )."""
+class AnchorIndex(NamedTuple):
+    """Anchors by their base anchor among K and their cell.
+
+    Attributes:
+        base (Tensor): Of any shape.
+        x (Tensor): Of the same shape.
+        y (Tensor): Of the same shape.
+    """
 
     base: Tensor
     x: Tensor
     y: Tensor
 
-    def at(self, index: Union[int, slice, Tensor]) -> 'Place':
-        """Some of them, by an index as of each tensor."""
-        return Place(*(part[index] for part in self))
+    def select(self, index: Union[slice, Tensor]) -> 'AnchorIndex':
+        """Take some of (n, ) anchors, by a slice or their positions."""
+        return AnchorIndex(*(take(part, index) for part in self))
+
+
+def take(values: Tensor, index: Union[slice, Tensor]) -> Tensor:
+    """``values[index]`` of positions (n, ), several times as fast on a CPU."""
+    if isinstance(index, slice):
+        return values[index]
+    return values.index_select(0, index)
 
 
 class AnchorGrid:
     """Tables from which any anchor follows in closed form.
-
-    An index counts anchors as :class:`AnchorGenerator` lays them out: level by
-    level, row by row, cell by cell, the base anchors of a cell together.
 
     Args:
         generator (AnchorGenerator): Gives base anchors and strides.
@@ -52,128 +66,128 @@ class AnchorGrid:
         self.featmap_sizes = featmap_sizes
         self.device = device
         self.num_bases = generator.num_base_priors
-        starts, first_bases, firsts = [0], [0], []
+        layout, orders, first = [], [], 0
         for (height, width), count in zip(featmap_sizes, self.num_bases):
-            firsts += range(starts[-1], starts[-1] + count)
-            starts.append(starts[-1] + height * width * count)
-            first_bases.append(first_bases[-1] + count)
-        self.num_anchors = starts[-1]
-        self.first_bases = first_bases[:-1]
+            area = height * width
+            for base in range(count):
+                start = first + base * area
+                layout.append((start, first, count * area, area, width))
+            order = torch.arange(first, first + count * area)
+            orders.append(order.view(count, area).T.flatten())
+            first += count * area
+        self.num_anchors = first
+        # (R, ), the position in map order of each anchor in mmdet's order.
+        self.mmdet_order = torch.cat(orders).to(device)
+        # (K, ) each: where a base anchor starts in map order, and where its
+        # level does; anchors in its level; cells in its map and in a row.
+        layout = torch.tensor(layout, device=device).T.contiguous()
+        self.starts, self._first, self._sizes, self._areas, self.widths = (
+            layout.unbind()
+        )
 
         counts = torch.tensor(self.num_bases)
         levels = torch.arange(len(counts)).repeat_interleave(counts)
         self.base_anchors = torch.cat(generator.base_anchors).to(device)
         self.base_wh = self.base_anchors[:, 2:] - self.base_anchors[:, :2]
         self.base_areas = self.base_wh.prod(dim=1)
-        # (K, ...) each: stride and last cell of the level in x and y, its
-        # width and A, and the index of the base anchor at the first cell.
+        # (K, 2) each: stride and last cell of the level, in x and y.
         strides = torch.tensor(generator.strides, dtype=torch.float32)
         self.strides = strides[levels].to(device)
+        self._strides = self.strides.repeat(1, 2)
         sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
         self.lasts = sizes - 1.0
-        self.widths = sizes[:, 0]
-        self.counts = counts[levels].to(device)
-        self.firsts = torch.tensor(firsts, device=device)
-        # (L - 1, ) where levels after the first start, and (L, ) among K.
-        self._starts = torch.tensor(starts[1:-1], device=device)
-        self._first_bases = torch.tensor(self.first_bases, device=device)
+        self.levels = levels.to(device)
 
     @property
     def is_regular(self) -> bool:
         """Whether anchors are base anchors moved by whole strides."""
         return type(self.generator) is AnchorGenerator
 
-    def locate(self, index: Tensor) -> Place:
-        """Place of anchors, index (n, ) among R."""
-        level = torch.bucketize(index, self._starts, right=True)
-        base = self._first_bases[level]
-        local = index - self.firsts[base]
-        count, width = self.counts[base], self.widths[base]
-        cell = local // count
-        return Place(base + local % count, cell % width, cell // width)
+    def locate(self, index: Tensor) -> AnchorIndex:
+        """Anchors of a position in map order, of any shape, among R."""
+        base = torch.bucketize(index, self.starts[1:], right=True)
+        cell, width = index - self.starts[base], self.widths[base]
+        y = cell // width
+        return AnchorIndex(base, cell - y * width, y)
 
-    def index(self, place: Place) -> Tensor:
-        """Index of anchors among R, (n, )."""
-        cell = place.y * self.widths[place.base] + place.x
-        return self.firsts[place.base] + cell * self.counts[place.base]
+    def from_mmdet(self, index: Tensor) -> Tensor:
+        """Positions in map order of those in mmdet's, both among N * R."""
+        images = index // self.num_anchors * self.num_anchors
+        return images + self.mmdet_order[index - images]
+
+    def mmdet_index(self, anchors: AnchorIndex) -> Tensor:
+        """Position of anchors in mmdet's order, among R."""
+        base, x, y = anchors
+        first, area = self._first[base], self._areas[base]
+        cell = y * self.widths[base] + x
+        count = self._sizes[base] // area
+        return first + cell * count + (self.starts[base] - first) // area
 
     def boxes(
-        self, place: Place, dtype: torch.dtype = torch.float32
+        self, anchors: AnchorIndex, dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """Anchors, bit for bit those of ``grid_priors``.
 
         Args:
-            place (Place): Of n anchors.
+            anchors (AnchorIndex): (n, ) each.
             dtype (torch.dtype): Precision to compute in.
 
         Returns:
             Tensor: (n, 4), x1, y1, x2, y2 in input pixels.
         """
+        base, x, y = anchors
         if not self.is_regular:
-            return self.all_boxes(dtype)[self.index(place)]
-        cells = torch.stack([place.x, place.y], dim=-1).to(dtype)
-        shifts = cells * self.strides.to(dtype)[place.base]
-        return self.base_anchors.to(dtype)[place.base] + shifts.repeat(1, 2)
+            index = self.starts[base] + y * self.widths[base] + x
+            return self.all_boxes(dtype)[index]
+        x, y = x.to(dtype), y.to(dtype)
+        shifts = torch.stack([x, y, x, y], dim=-1)
+        shifts = shifts * take(self._strides.to(dtype), base)
+        return take(self.base_anchors.to(dtype), base) + shifts
 
     def all_boxes(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Every anchor, (R, 4), laid out by the generator itself."""
+        """Every anchor in map order, (R, 4), laid out by the generator."""
         boxes = self.generator.grid_priors(
             self.featmap_sizes, dtype=dtype, device=self.device
         )
-        return get_box_tensor(cat_boxes(boxes))
+        boxes = get_box_tensor(cat_boxes(boxes))
+        return torch.empty_like(boxes).index_copy(0, self.mmdet_order, boxes)
 
     def gather(
-        self, images: Tensor, place: Place, *maps: List[Tensor]
+        self, images: Tensor, anchors: AnchorIndex, *maps: List[Tensor]
     ) -> List[Tensor]:
-        """Predictions of some anchors, without rearranging the maps.
+        """Predictions of some anchors, read from all levels at once.
 
         Args:
-            images (Tensor): (n, ) image of each anchor.
-            place (Place): Of n anchors.
+            images (Tensor): Image of each anchor, of a shape that broadcasts
+                with that of the anchors.
+            anchors (AnchorIndex): Of any shape.
             *maps (list[Tensor]): Each (N, A * C, H, W) per level.
 
         Returns:
-            list[Tensor]: (n, C) of each of ``maps``.
+            list[Tensor]: (..., C) of each of ``maps``, in the precision of
+            the most precise.
         """
-        rows = [None] * len(maps)
-        for *level, first, count in zip(
-            *maps, self.first_bases, self.num_bases
-        ):
-            # Anchors of other levels get any row, which a later level replaces
-            # or an earlier one keeps: nobody need know how many they are.
-            height, width = level[0].shape[-2:]
-            base = (place.base - first).clamp(0, count - 1)
-            x, y = place.x.clamp(max=width - 1), place.y.clamp(max=height - 1)
-            for i, values in enumerate(level):
-                values = take_rows(values, count, images, Place(base, x, y))
-                if first > 0:
-                    here = (place.base >= first)[:, None]
-                    values = torch.where(here, values, rows[i])
-                rows[i] = values
-        return rows
-
-
-def take_rows(
-    level: Tensor, count: int, images: Tensor, place: Place
-) -> Tensor:
-    """Predictions of some anchors of one level.
-
-    Args:
-        level (Tensor): (N, A * C, H, W).
-        count (int): A.
-        images (Tensor): Image of each anchor, of any shape.
-        place (Place): Likewise; base anchors are counted within the level.
-
-    Returns:
-        Tensor: Of that shape, and C.
-    """
-    _, channels, height, width = level.shape
-    channels = channels // count
-    row = (images * count + place.base) * channels
-    rows = row[..., None] + torch.arange(channels, device=level.device)
-    cell = place.y * width + place.x
-    # One index of the whole map: the gradient of others passes through copies.
-    return level.take(rows * (height * width) + cell[..., None])
+        num_images = len(maps[0][0])
+        base, x, y = anchors
+        first, area = self._first[base], self._areas[base]
+        row = (num_images - 1) * first + self.starts[base]
+        row = row + images * self._sizes[base]
+        cell = y * self.widths[base] + x
+        index, start = [], 0
+        for levels in maps:
+            channels = levels[0].shape[1] // self.num_bases[0]
+            # The maps of an anchor follow each other, one for each channel.
+            channel = torch.arange(channels, device=self.device)
+            cells = (row * channels + cell + start)[..., None]
+            index.append(cells + channel * area[..., None])
+            start += sum(level.numel() for level in levels)
+        # One read, whose gradient is one deterministic write: index_add.
+        flat = torch.cat([x.reshape(-1) for levels in maps for x in levels])
+        shapes = [part.shape for part in index]
+        index = torch.cat([part.reshape(-1) for part in index])
+        values = flat.index_select(0, index)
+        values = values.split([shape.numel() for shape in shapes])
+        return [part.view(shape) for part, shape in zip(values, shapes)]
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,57 @@
+"""Sampling of a batch of anchors on the device."""
+
+from typing import Tuple
+
+import torch
+from mmdet.models.task_modules.samplers import RandomSampler
+from torch import Tensor
+
+from ..assigners import ragged_arange
+
+_RANDOM = 1 << 31
+
+
+def sample_stratified(
+    sampler: RandomSampler, gt_inds: Tensor
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Sample as many anchors of every image as the sampler would.
+
+    Each positive of an image is as likely to be drawn as any other, and each
+    negative, as with the sampler. But they are spread: all are laid in a
+    circle, turned at random and cut into as many arcs as there are to draw,
+    and each arc gives one. So nothing has to be shuffled, and the device is
+    waited for once, however many images there are.
+
+    Args:
+        sampler (RandomSampler): Its numbers.
+        gt_inds (Tensor): (N, R), as of :func:`assign_on_grid`.
+
+    Returns:
+        tuple: Positives and negatives, each (n, ) indices among N * R, image
+        by image, and the number to divide losses by, a scalar.
+    """
+    pools = torch.stack([gt_inds > 0, gt_inds == 0])
+    ends = pools.flatten().cumsum(0, dtype=torch.int32)
+    bounds = ends.view(-1, gt_inds.shape[1])[:, -1].long()
+    first = torch.cat([bounds.new_zeros(1), bounds[:-1]])
+    numbers = bounds - first  # (2 * N, ), positives of images, then negatives
+    num_pos, num_neg = numbers.chunk(2)
+    num_pos = num_pos.clamp(max=int(sampler.num * sampler.pos_fraction))
+    limit = sampler.num - num_pos
+    if sampler.neg_pos_ub >= 0:
+        ratio = sampler.neg_pos_ub * num_pos.clamp(min=1)
+        limit = torch.min(limit, ratio.long())
+    wanted = torch.cat([num_pos, torch.min(num_neg, limit)])
+    avg_factor = wanted.clamp(min=1).sum()
+    totals = wanted.view(2, -1).sum(dim=1).tolist()
+
+    which, nth = ragged_arange(wanted, sum(totals))
+    first, number, count, turn = torch.stack(
+        [first, numbers, wanted, torch.randint_like(numbers, _RANDOM)]
+    ).index_select(1, which)
+    start, end = nth * number // count, (nth + 1) * number // count
+    rank = start + torch.randint_like(start, _RANDOM) % (end - start)
+    rank = first + (rank + turn) % number
+    index = torch.searchsorted(ends, rank.int(), right=True)
+    pos, neg = index.split(totals)
+    return pos, neg - gt_inds.numel(), avg_factor

@@ -100,9 +100,9 @@ def assign_on_grid(
         topk_ious,
     )
     gt_inds = gt_inds.view(len(batch_bboxes), -1)
-    empty = [i for i, bboxes in enumerate(batch_bboxes) if len(bboxes) == 0]
-    if empty:  # negatives all, whatever the thresholds
-        gt_inds[empty] = 0
+    for assigned, bboxes in zip(gt_inds, batch_bboxes):
+        if len(bboxes) == 0:  # negatives all, whatever the thresholds
+            assigned.zero_()
     return gt_inds if inside is None else gt_inds.masked_fill_(~inside, -1)
 
 

@@ -172,8 +172,11 @@ def take_rows(
     row = (images * count + place.base) * channels
     rows = row[..., None] + torch.arange(channels, device=level.device)
     cell = place.y * width + place.x
+    index = rows * (height * width) + cell[..., None]
     # One index of the whole map: the gradient of others passes through copies.
-    return level.take(rows * (height * width) + cell[..., None])
+    # That of take has no deterministic form on CUDA.
+    rows = level.reshape(-1).index_select(0, index.flatten())
+    return rows.view(index.shape)
 
 
 @lru_cache(maxsize=64)

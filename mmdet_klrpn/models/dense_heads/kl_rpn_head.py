@@ -243,7 +243,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         pos, neg = slice(num_pos), slice(num_pos, None)
 
         # The same on every rank, or ranks with few samples would weigh more.
-        avg_factor = log_var.new_tensor(float(samples.avg_factor))
+        avg_factor = log_var.new_full((), samples.avg_factor)
         avg_factor = reduce_mean(avg_factor)
         losses = self._loss_pos(
             mean[pos],
@@ -259,7 +259,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,
-            rpn_num_pos=log_var.new_tensor(num_pos / len(batch_img_metas)),
+            rpn_num_pos=log_var.new_full((), num_pos / len(batch_img_metas)),
             rpn_pos_std=_mean(stds[pos]),
             rpn_neg_std=_mean(stds[neg]),
         )

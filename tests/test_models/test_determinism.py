@@ -87,5 +87,9 @@ def test_rpn_heads_have_a_deterministic_form_on_cuda(rpn_head):
 @pytest.mark.parametrize('roi_head', ROI_HEADS)
 def test_roi_heads_have_a_deterministic_form_on_cuda(roi_head):
     found = refused('KLRPNHead', roi_head)
-    # The kernels of torchvision's layers have none, and say so on CUDA.
     assert not {name for name in found if not name.startswith('torchvision')}
+
+
+def test_a_layer_of_torchvision_has_none():
+    found = refused('KLRPNHead', 'PSRoIAlign')
+    assert list(found) == ['torchvision::_ps_roi_align_backward']

@@ -1,5 +1,6 @@
 """MaxIoUAssigner that gives every object several positives."""
 
+import torch
 from mmdet.models.task_modules.assigners import AssignResult, MaxIoUAssigner
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
@@ -60,6 +61,6 @@ class TopKMaxIoUAssigner(MaxIoUAssigner):
         least = least.clamp(min=self.topk_min_iou)
         best, objects = overlaps.max(dim=0)
         is_new = (result.gt_inds <= 0) & (best >= least[objects])
-        result.gt_inds[is_new] = objects[is_new] + 1
-        result.labels[is_new] = gt_labels[objects[is_new]]
+        result.gt_inds = torch.where(is_new, objects + 1, result.gt_inds)
+        result.labels = torch.where(is_new, gt_labels[objects], result.labels)
         return result

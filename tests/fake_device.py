@@ -174,12 +174,14 @@ class FakeDevice(TorchFunctionMode):
             args, device = [device.dtype, *args], device.device
         here = isinstance(x, DeviceTensor)
         to_here = here if device is None else _is_gpu(device)
+        non_blocking = kwargs.pop('non_blocking', False)
         if args or kwargs:
             x = x.to(*args, **kwargs)
         if to_here and not here:
             self.uploads[func.__name__] += 1
         if here and not to_here:
-            self.waits[func.__name__] += 1
+            # Without blocking, the copy ends by the next wait.
+            self.waits[func.__name__] += not non_blocking
         return self._moved(x, to_here)
 
     def _moved(self, x, to_here):

@@ -106,7 +106,9 @@ class SparseAnchorMixin:
         """
         grid = self._grid(maps)
         args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-        reason = self._why_dense(grid, *args)
+        reason = self._why_dense(
+            grid, batch_gt_instances, batch_gt_instances_ignore
+        )
         gt_inds = None
         if reason is None:
             gt_inds = self._assign(grid, batch_gt_instances, batch_img_metas)
@@ -114,7 +116,7 @@ class SparseAnchorMixin:
             self._logged.add(reason)
             print_log(
                 f'{type(self).__name__} computes the targets of every anchor, '
-                f"by mmdet's slower path, for {reason}",
+                f"by mmdet's slower path: {reason}",
                 logger='current',
             )
         if gt_inds is None:
@@ -159,39 +161,25 @@ class SparseAnchorMixin:
         self,
         grid: AnchorGrid,
         batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
         batch_gt_instances_ignore: OptInstanceList,
     ) -> Optional[str]:
         """Say why only mmdet can assign this batch; None if it need not."""
-        ignore = [x for x in batch_gt_instances_ignore or [] if x is not None]
         unsupported = why_not_on_grid(self.assigner)
         if unsupported:
-            return f'of the assigner: {unsupported}'
+            return f'assigner: {unsupported}'
+        sampler = type(self.sampler).__name__
+        if type(self.sampler) is not RandomSampler:
+            return f'{sampler} is not a RandomSampler'
+        if self.sampler.add_gt_as_proposals:
+            return f'add_gt_as_proposals of {sampler} is set'
+        if not grid.is_regular:
+            return f'{type(grid.generator).__name__} lays anchors its own way'
         dtypes = {_boxes(gt).dtype for gt in batch_gt_instances}
-        for reason, holds in (
-            (
-                f'{type(grid.generator).__name__} may lay anchors anywhere',
-                not grid.is_regular,
-            ),
-            (
-                f'{type(self.sampler).__name__} is not a RandomSampler',
-                type(self.sampler) is not RandomSampler,
-            ),
-            (
-                'the sampler has add_gt_as_proposals set',
-                self.sampler.add_gt_as_proposals,
-            ),
-            (
-                f'boxes are {dtypes}, not float32',
-                dtypes != {torch.float32},
-            ),
-            (
-                'there are regions to ignore, and ignore_iof_thr is set',
-                self.assigner.ignore_iof_thr > 0 and any(map(len, ignore)),
-            ),
-        ):
-            if holds:
-                return reason
+        if dtypes != {torch.float32}:
+            return f'boxes are {dtypes}, not float32'
+        ignore = [x for x in batch_gt_instances_ignore or [] if x is not None]
+        if self.assigner.ignore_iof_thr > 0 and any(map(len, ignore)):
+            return 'ignore_iof_thr is set and there are regions to ignore'
         return None
 
     def _assign(

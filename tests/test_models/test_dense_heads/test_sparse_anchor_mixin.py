@@ -14,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdet_klrpn.models import KLRPNHead, SparseRPNHead
+from mmdet_klrpn.models.dense_heads import sparse_anchor_mixin
 from mmdet_klrpn.models.dense_heads.log_variance import objectness
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
@@ -74,10 +75,13 @@ def build_head(cls, train_cfg=None, strides=STRIDES, test_cfg=None, **kwargs):
 
 def build_pair(cls, train_cfg=None, **kwargs):
     """A head, and one with the same losses by mmdet's own targets."""
-    head = build_head(cls, train_cfg, **kwargs)
-    if cls is SparseRPNHead:
-        return head, build_head(RPNHead, train_cfg, **kwargs)
     train_cfg = copy.deepcopy({**TRAIN_CFG, **(train_cfg or {})})
+    if cls is SparseRPNHead:
+        return [build_head(x, train_cfg, **kwargs) for x in (cls, RPNHead)]
+    # KLRPNHead draws other anchors than the sampler: it is given all.
+    if train_cfg['sampler']['type'] == 'RandomSampler':
+        train_cfg['sampler']['num'] = 1_000_000
+    head = build_head(cls, train_cfg, **kwargs)
     if train_cfg['sampler']['type'] == 'RandomSampler':
         train_cfg['sampler']['type'] = 'AnotherRandomSampler'
     return head, build_head(cls, train_cfg, **kwargs)
@@ -185,29 +189,62 @@ def test_same_losses_for_images_of_unequal_size(cls, border, monkeypatch):
 def test_same_losses_for_other_numbers(cls, options, monkeypatch):
     head, plain = build_pair(cls, options)
     monkeypatch.setattr(head, 'get_targets', None)
+    if 'sampler' in options and cls is KLRPNHead:
+        # A limit by their ratio makes both draw, and other anchors.
+        losses, _ = losses_and_gradients(
+            head, predictions(head), OBJECTS['some'], metas()
+        )
+        expected, _ = losses_and_gradients(
+            plain, predictions(head), OBJECTS['some'], metas()
+        )
+        names = ['loss_rpn_pos', 'loss_rpn_mean', 'rpn_num_pos']
+        for name in names:
+            torch.testing.assert_close(losses[name], expected[name])
+        return
     assert_same_losses(head, plain, OBJECTS['some'], metas())
 
 
 @HEADS
 @pytest.mark.parametrize(
-    'options',
+    ('options', 'reason'),
     [
-        dict(assigner={**TRAIN_CFG.assigner, 'min_pos_iou': 0.0}),
-        dict(assigner={**TRAIN_CFG.assigner, 'type': 'AnotherAssigner'}),
-        dict(sampler=dict(type='PseudoSampler')),
-        dict(sampler={**TRAIN_CFG.sampler, 'type': 'IoUBalancedNegSampler'}),
+        (
+            dict(assigner={**TRAIN_CFG.assigner, 'min_pos_iou': 0.0}),
+            'assigner: its least threshold, 0.0, is below 0.1',
+        ),
+        (
+            dict(assigner={**TRAIN_CFG.assigner, 'type': 'AnotherAssigner'}),
+            'assigner: AnotherAssigner is not a MaxIoUAssigner',
+        ),
+        (
+            dict(sampler=dict(type='PseudoSampler')),
+            'PseudoSampler is not a RandomSampler',
+        ),
+        (
+            dict(
+                sampler={**TRAIN_CFG.sampler, 'type': 'IoUBalancedNegSampler'}
+            ),
+            'IoUBalancedNegSampler is not a RandomSampler',
+        ),
     ],
 )
-def test_other_modules_take_mmdet_s_path(cls, options, monkeypatch):
+def test_other_modules_take_mmdet_s_path(cls, options, reason, monkeypatch):
     head, plain = build_pair(cls, options)
     called = []
     dense = head.get_targets
     monkeypatch.setattr(
         head, 'get_targets', lambda *a, **k: called.append(1) or dense(*a, **k)
     )
+    logged = []
+    monkeypatch.setattr(
+        sparse_anchor_mixin, 'print_log', lambda text, **_: logged.append(text)
+    )
     args = (OBJECTS['some'], metas())
     assert_same_losses(head, plain, *args)
+    assert_same_losses(head, plain, *args)
     assert called
+    if cls is SparseRPNHead:  # the other's counterpart has a log of its own
+        assert [reason in text for text in logged] == [True]
 
 
 @HEADS
@@ -443,9 +480,10 @@ def test_waits_of_the_loss_grow_with_nothing(cls, shapes):
                 )
             )
     ((waits, uploads),) = found
-    # More for each object's best anchors: a second look, a choice, disputes.
-    assert 0 < waits <= (12 if cls is KLRPNHead else 7)
-    assert uploads <= (8 if cls is KLRPNHead else 6)
+    padded = shapes[0] != shapes[1]
+    assert waits == (5 if cls is KLRPNHead else 6) + padded
+    # Means and stds of the coder, the calculator's eps, shapes, and samples.
+    assert uploads == (4 if cls is KLRPNHead else 5) + padded
 
 
 @HEADS
@@ -456,10 +494,9 @@ def test_waits_of_the_proposals_do_not_grow_with_levels(cls):
         outs = predictions(head, strides=strides)
         found.add(costs(head, propose, outs, metas()))
     ((waits, uploads),) = found
-    # Two of each image: which boxes are too small, and which NMS kept.
-    assert waits == 4
+    assert waits == 2  # for the boxes that NMS keeps, of each image
     # The coder's means and stds, once more for the stds of boxes.
-    assert uploads <= (8 if cls is KLRPNHead else 4)
+    assert uploads == (4 if cls is KLRPNHead else 2)
 
 
 def test_waits_of_mmdet_s_head_do_grow():

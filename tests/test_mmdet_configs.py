@@ -32,6 +32,7 @@ def one_option(folder, head='KLRPNHead'):
             f'{dataset}.pipeline.2.scale=(96,96)',
         ),
         f'{dataset}.ann_file=annotations.json',
+        f'{dataset}.metainfo.classes=[person]',
         f'{dataset}.data_prefix.img=images/',
         'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False',

@@ -5,9 +5,9 @@ import io
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ..evaluation.functional.coco_matching import index_annotations
 from .columns import AP_NAMES
 
 # As CocoMetric counts: AP at 100 detections an image, all else at 1000.
@@ -58,18 +58,12 @@ def evaluate(
         COCOeval: Evaluated and accumulated.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = _index(ground_truth['annotations'], ground_truth)
-        found = [
-            dict(
-                detection,
-                id=i,  # 0 would mean 'unmatched'
-                area=detection['bbox'][2] * detection['bbox'][3],
-                iscrowd=0,
-            )
-            for i, detection in enumerate(detections, 1)
-        ]
         # Not loadRes, which fails where nothing is detected at all.
-        coco_eval = COCOeval(truth, _index(found, ground_truth), 'bbox')
+        coco_eval = COCOeval(
+            index_annotations(ground_truth['annotations'], ground_truth),
+            index_annotations(detections, ground_truth),
+            'bbox',
+        )
         coco_eval.params.maxDets = list(MAX_DETECTIONS)
         for label, limits in (areas or {}).items():
             coco_eval.params.areaRngLbl.append(label)
@@ -77,18 +71,6 @@ def evaluate(
         coco_eval.evaluate()
         coco_eval.accumulate()
     return coco_eval
-
-
-def _index(annotations: List[dict], ground_truth: dict) -> COCO:
-    coco = COCO()
-    coco.dataset = dict(
-        images=ground_truth['images'],
-        categories=ground_truth['categories'],
-        # pycocotools writes its own notes into them.
-        annotations=[dict(annotation) for annotation in annotations],
-    )
-    coco.createIndex()
-    return coco
 
 
 def average_precisions(coco_eval: COCOeval) -> np.ndarray:

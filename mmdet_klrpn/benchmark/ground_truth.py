@@ -1,35 +1,34 @@
 """The objects of a test set, as far as average precision needs them."""
 
 import json
-from typing import Sequence, Tuple
+from typing import List, Sequence
 
 from mmengine.config import Config
+
+from ..evaluation.functional.coco_matching import fill_annotation
 
 _IMAGE = ('id', 'width', 'height', 'file_name')
 _ANNOTATION = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
-def read_ground_truth(
-    config: Config, classes: Sequence[str]
-) -> Tuple[dict, str]:
+def read_ground_truth(config: Config, classes: Sequence[str]) -> dict:
     """Read a test set's boxes.
 
     Args:
         config (Config): Its ``test_evaluator`` names the annotation file.
-        classes (Sequence[str]): Names of the labels, in their order.
+        classes (Sequence[str]): Names of the data set's classes.
 
     Returns:
-        tuple[dict, str]: COCO annotations of all images and of these classes,
-        without segmentations, and the path of the file.
+        dict: COCO annotations of all images and of these classes, without
+        segmentations. Categories are in the order of the file, which is that
+        of the labels in mmdet.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the evaluator names none, or it lacks a class.
     """
-    evaluators = config.test_evaluator
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
-    files = [e['ann_file'] for e in evaluators if e.get('ann_file')]
+    metrics = _metrics(config.test_evaluator)
+    files = [m['ann_file'] for m in metrics if m.get('ann_file')]
     if not files:
         raise ValueError(
             'test_evaluator names no ann_file: a benchmark measures by COCO '
@@ -37,21 +36,28 @@ def read_ground_truth(
         )
     with open(files[0]) as file:
         data = json.load(file)
-    ids = {c['name']: c['id'] for c in data['categories']}
-    missing = [name for name in classes if name not in ids]
+    categories = [c for c in data['categories'] if c['name'] in classes]
+    names = {c['name'] for c in categories}
+    missing = [name for name in classes if name not in names]
     if missing:
         raise ValueError(f'{files[0]} has no category {missing}')
-    known = {ids[name] for name in classes}
-    truth = dict(
+    known = {c['id'] for c in categories}
+    return dict(
         images=[_only(image, _IMAGE) for image in data['images']],
         annotations=[
-            _only(annotation, _ANNOTATION)
-            for annotation in data['annotations']
+            _only(fill_annotation(annotation), _ANNOTATION)
+            for annotation in data.get('annotations', [])
             if annotation['category_id'] in known
         ],
-        categories=[dict(id=ids[name], name=name) for name in classes],
+        categories=[_only(c, ('id', 'name')) for c in categories],
     )
-    return truth, files[0]
+
+
+def _metrics(evaluator: object) -> List[dict]:
+    """Configs of the metrics of an evaluator, whatever form it has."""
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        evaluator = evaluator['metrics']
+    return [evaluator] if isinstance(evaluator, dict) else evaluator or []
 
 
 def _only(record: dict, keys: Sequence[str]) -> dict:

@@ -78,7 +78,7 @@ def measure(run: Run) -> None:
     init_default_scope(config.get('default_scope', 'mmdet'))
     loader = Runner.build_dataloader(dict(config.test_dataloader))
     classes = loader.dataset.metainfo['classes']
-    ground_truth, ann_file = read_ground_truth(config, classes)
+    ground_truth = read_ground_truth(config, classes)
     device = torch.device(get_device())
     text = config.pretty_text  # building the model changes it
     model = load_detector(config, str(checkpoint), device)
@@ -100,7 +100,7 @@ def measure(run: Run) -> None:
                 str(iou): precision_curve(coco_eval, iou).tolist()
                 for iou in CURVE_IOUS
             }
-    recalls = evaluate_proposals(ann_file, seen.proposals)
+    recalls = evaluate_proposals(ground_truth, seen.proposals)
     metrics = dict(
         config=run.config,
         seed=run.seed,

@@ -5,7 +5,7 @@ from typing import Dict, List, NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-from ..evaluation import ProposalMetric
+from ..evaluation.functional import match_coco_proposals
 from .columns import AREAS, RECALL_NUMBERS
 
 NOT_FOUND = np.iinfo(np.int32).max
@@ -62,22 +62,21 @@ class ObjectRanks(NamedTuple):
 
 
 def rank_objects(
-    ann_file: str, predictions: List[dict], number: int
+    ground_truth: dict, predictions: List[dict], number: int
 ) -> ObjectRanks:
-    """Match proposals with objects as :class:`ProposalMetric` does.
+    """Match proposals with objects as ``ProposalMetric`` does.
 
     The n best proposals have found what is of a rank below n, whatever n.
 
     Args:
-        ann_file (str): Path of the COCO annotation file.
-        predictions (list[dict]): As :func:`evaluate_proposals` takes them.
+        ground_truth (dict): As :func:`evaluate_proposals` takes it.
+        predictions (list[dict]): Likewise.
         number (int): How many proposals of each image to match.
     """
-    metric = ProposalMetric(ann_file, proposal_nums=(number,))
-    coco_eval = metric.match(predictions, areas=('all',))
-    names = {
-        c['id']: c['name'] for c in coco_eval.cocoGt.dataset['categories']
-    }
+    coco_eval = match_coco_proposals(
+        ground_truth, predictions, [number], areas=('all',)
+    )
+    names = {c['id']: c['name'] for c in ground_truth['categories']}
     ranks, sizes, classes, ids = [], [], [], []
     for match in filter(None, coco_eval.evalImgs):
         rank_of = {proposal: i for i, proposal in enumerate(match['dtIds'])}
@@ -85,23 +84,27 @@ def rank_objects(
             ranks.append(
                 [rank_of.get(x, NOT_FOUND) for x in match['gtMatches'][:, i]]
             )
-            (annotation,) = coco_eval.cocoGt.loadAnns(match['gtIds'][i])
+            annotation = ground_truth['annotations'][match['gtIds'][i] - 1]
             sizes.append(np.sqrt(np.prod(annotation['bbox'][2:])))
             classes.append(names[annotation['category_id']])
             ids.append(annotation['id'])
-    return ObjectRanks(*map(np.array, (ranks, sizes, classes, ids)))
+    return ObjectRanks(
+        *map(np.array, (ranks, sizes, classes)),
+        np.array(ids, dtype=object),  # integers of any size
+    )
 
 
-def evaluate_proposals(ann_file: str, predictions: List[dict]) -> Recalls:
-    """Match proposals with objects as :class:`ProposalMetric` does.
+def evaluate_proposals(ground_truth: dict, predictions: List[dict]) -> Recalls:
+    """Match proposals with objects as ``ProposalMetric`` does.
 
     Args:
-        ann_file (str): Path of the COCO annotation file.
+        ground_truth (dict): COCO annotations; every category in it counts.
         predictions (list[dict]): Of each image ``img_id``, ``bboxes`` (n, 4)
             in pixels of the original image and ``scores`` (n, ), descending.
     """
-    metric = ProposalMetric(ann_file, proposal_nums=RECALL_NUMBERS)
-    return _count(metric.match(predictions))
+    return _count(
+        match_coco_proposals(ground_truth, predictions, RECALL_NUMBERS)
+    )
 
 
 def _count(coco_eval: COCOeval) -> Recalls:

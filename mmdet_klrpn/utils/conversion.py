@@ -1,7 +1,7 @@
 """Turn a config of any detector with an RPNHead into KL-RPN's."""
 
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Sequence, Tuple, Union
 
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
@@ -19,6 +19,7 @@ OTHER_HEADS = {
     'KLRPNHead': 'it is KL-RPN already',
 }
 Keys = Tuple[str, ...]
+Evaluator = Union[dict, Sequence[dict], None]
 
 
 def mmdet_configs() -> Path:
@@ -55,18 +56,45 @@ def to_kl_rpn(config: Config) -> dict:
         )
     overrides.update(head)
     for name in ('val_evaluator', 'test_evaluator'):
-        evaluator = config.get(name)
-        if _is_proposal_fast(evaluator):
-            nums = evaluator.get('proposal_nums', (100, 300, 1000))
-            overrides[name] = dict(type='ProposalMetric', proposal_nums=nums)
+        old = config.get(name)
+        new = _without_proposal_fast(old)
+        if isinstance(old, dict) and isinstance(new, dict):
+            new = {k: v for k, v in new.items() if old.get(k) != v}  # inherits
+        if new and new != old:
+            overrides[name] = new
     return overrides
 
 
-def _is_proposal_fast(evaluator: object) -> bool:
-    """Whether an evaluator is CocoMetric with the metric that fails."""
-    if not isinstance(evaluator, dict):
-        return False
-    return evaluator.get('metric') in ('proposal_fast', ['proposal_fast'])
+def _without_proposal_fast(evaluator: Evaluator) -> Evaluator:
+    """Replace the metric 'proposal_fast' in an evaluator of any form.
+
+    Args:
+        evaluator (dict | Sequence[dict], optional): A metric, several, or an
+            evaluator with the key ``metrics``. It is not changed.
+
+    Returns:
+        dict | Sequence[dict], optional: The same with ProposalMetric in its
+        place, beside the other metrics that the entry has.
+    """
+    if isinstance(evaluator, (list, tuple)):
+        metrics = []
+        for part in map(_without_proposal_fast, evaluator):
+            metrics += part if isinstance(part, list) else [part]
+        return evaluator if metrics == list(evaluator) else metrics
+    if not evaluator:
+        return evaluator
+    if 'metrics' in evaluator:
+        metrics = _without_proposal_fast(evaluator['metrics'])
+        return {**evaluator, 'metrics': metrics}
+    names = evaluator.get('metric', [])
+    others = [names] if isinstance(names, str) else list(names)
+    if 'proposal_fast' not in others or evaluator.get('format_only'):
+        return evaluator
+    others.remove('proposal_fast')
+    recall = {'proposal_nums': (100, 300, 1000), **evaluator}
+    recall['type'] = 'ProposalMetric'
+    del recall['metric']
+    return [{**evaluator, 'metric': others}, recall] if others else recall
 
 
 def _find_rpn_head(config: Config) -> Keys:

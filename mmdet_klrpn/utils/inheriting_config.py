@@ -1,6 +1,7 @@
 """Text of a config that inherits another and changes a few lines."""
 
 import os
+from keyword import iskeyword
 from pathlib import Path
 
 from .conversion import mmdet_configs
@@ -25,7 +26,14 @@ def render(variables: dict) -> str:
 
 def _source(value: object) -> str:
     """A value as source, dicts in the style of mmdet's configs."""
-    if not isinstance(value, dict):
+    if isinstance(value, list):
+        return f'[{", ".join(map(_source, value))}]'
+    if not isinstance(value, dict) or not all(map(_is_name, value)):
         return repr(value)
     items = (f'{key}={_source(item)}' for key, item in value.items())
     return f'dict({", ".join(items)})'
+
+
+def _is_name(key: object) -> bool:
+    """Whether a key can be that of an argument."""
+    return isinstance(key, str) and key.isidentifier() and not iskeyword(key)

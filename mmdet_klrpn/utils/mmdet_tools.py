@@ -23,7 +23,8 @@ def run_mmdet_tool(name: str) -> None:
     Its command line, help and behaviour are mmdet's, except that
     ``--launcher pytorch`` works without an accelerator too, through gloo, that
     a config which is no file is looked for by its name in mmdet's, and that a
-    checkpoint which is broken or another model's is named as such.
+    checkpoint which is broken or another model's, and a class to train on that
+    the annotations do not have, are named as such.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.

@@ -137,3 +137,39 @@ def test_equals_coco_metric(scene, tmp_path):
     assert [round(value, 3) for value in found] == [
         expected[f'bbox_{name}'] for name in names
     ]
+
+
+@pytest.mark.parametrize(
+    'ids', [(0, 1, 2), (-1, 0, -7), (2**70, 2**53, 0), (5, 5, 5)]
+)
+def test_ids_are_labels(ids):
+    truth, detections = perfect_detections(ids)
+    precisions = average_precisions(evaluate(truth, detections))
+    assert precisions[0] == pytest.approx(1)
+
+
+def test_what_is_optional_may_be_absent():
+    truth, detections = perfect_detections((1, 2, 3))
+    for annotation in truth['annotations']:
+        del annotation['area'], annotation['iscrowd']
+    precisions = average_precisions(evaluate(truth, detections))
+    named = dict(zip(AP_NAMES, precisions))
+    assert named['AP'] == pytest.approx(1)
+    assert named['AP_M'] == pytest.approx(1)  # of 40 by 40 pixels
+    assert np.isnan(named['AP_S'])
+
+
+def perfect_detections(ids):
+    """Ground truth of these annotation ids, and detections equal to it."""
+    boxes = [[0, 0, 40, 40], [60, 0, 40, 40], [0, 60, 40, 40]]
+    places = [dict(image_id=0, category_id=0, bbox=box) for box in boxes]
+    truth = dict(
+        images=[dict(id=0)],
+        categories=[dict(id=0)],
+        annotations=[
+            dict(place, id=own, area=1600, iscrowd=0)
+            for place, own in zip(places, ids)
+        ],
+    )
+    scores = (0.9, 0.8, 0.7)
+    return truth, [dict(p, score=score) for p, score in zip(places, scores)]

@@ -1,7 +1,5 @@
 """Where objects are in the ranking of proposals."""
 
-import json
-
 import numpy as np
 import pytest
 from synthetic_runs import make_scene
@@ -32,11 +30,9 @@ def iou(one, other):
 
 
 @pytest.fixture(scope='module')
-def scene(tmp_path_factory):
-    """An annotation file, its objects, and 200 proposals of each image."""
+def scene():
+    """Objects, and 200 proposals of each image."""
     truth, _ = make_scene()
-    path = tmp_path_factory.mktemp('links') / 'truth.json'
-    path.write_text(json.dumps(truth))
     objects = CocoObjects(truth)
     generator = np.random.default_rng(0)
     predictions = []
@@ -51,7 +47,7 @@ def scene(tmp_path_factory):
         predictions.append(
             dict(img_id=image['id'], bboxes=bboxes, scores=scores)
         )
-    return str(path), objects, predictions
+    return objects, predictions
 
 
 def naive_matched_ranks(objects, predictions):
@@ -72,8 +68,8 @@ def naive_matched_ranks(objects, predictions):
 
 
 def test_matches_are_those_of_coco(scene):
-    path, objects, predictions = scene
-    ranks = matched_ranks(path, predictions, objects.ids)
+    objects, predictions = scene
+    ranks = matched_ranks(objects, predictions)
     np.testing.assert_array_equal(
         ranks, naive_matched_ranks(objects, predictions)
     )
@@ -81,13 +77,14 @@ def test_matches_are_those_of_coco(scene):
 
 
 def test_recall_is_that_of_the_benchmark(scene):
-    path, objects, predictions = scene
-    ranks = matched_ranks(path, predictions, objects.ids)
+    objects, predictions = scene
+    ranks = matched_ranks(objects, predictions)
     edges = np.array([15.0, 40.0, 80.0])  # between the scene's sizes
     groups = make_groups(objects.objects, ('tree', 'bush'), edges)
     rows = recall_rows(ranks, groups)
     # (areas, numbers of proposals, IoU thresholds)
-    expected = evaluate_proposals(path, predictions).recall().mean(axis=2)
+    recalls = evaluate_proposals(objects.ground_truth, predictions)
+    expected = recalls.recall().mean(axis=2)
     for i, number in enumerate((10, 30, 100, 300)):
         row = rows[f'AR@{number}']
         assert row['all objects'] == pytest.approx(expected[0, i])
@@ -104,16 +101,16 @@ def test_recall_is_that_of_the_benchmark(scene):
 
 
 def test_no_proposal_recalls_nothing(scene):
-    path, objects, predictions = scene
+    objects, predictions = scene
     none = [
         dict(p, bboxes=p['bboxes'][:0], scores=p['scores'][:0])
         for p in predictions
     ]
-    assert np.isinf(matched_ranks(path, none, objects.ids)).all()
+    assert np.isinf(matched_ranks(objects, none)).all()
 
 
 def test_first_ranks(scene):
-    _, objects, predictions = scene
+    objects, predictions = scene
     for prediction in predictions:
         own = objects.objects.bboxes[objects.rows(prediction['img_id'])]
         found = first_ranks(prediction['bboxes'], own)

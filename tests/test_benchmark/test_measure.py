@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
 from mmdet.apis import init_detector
+from mmdet.datasets import CocoDataset
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
@@ -164,7 +165,7 @@ def test_ground_truth_of_the_classes(tmp_path):
         )
     )
     config = Config(dict(test_evaluator=dict(ann_file=str(path))))
-    truth, _ = read_ground_truth(config, ('a',))
+    truth = read_ground_truth(config, ('a',))
     assert truth['categories'] == [dict(id=4, name='a')]
     assert truth['annotations'] == [dict(box, id=1, category_id=4)]
     assert truth['images'] == [dict(id=1, width=9, height=9)]
@@ -172,6 +173,56 @@ def test_ground_truth_of_the_classes(tmp_path):
         read_ground_truth(config, ('a', 'c'))
     with pytest.raises(ValueError, match='names no ann_file'):
         read_ground_truth(Config(dict(test_evaluator=dict())), ('a',))
+
+
+def test_ground_truth_in_the_order_of_labels(tmp_path):
+    """mmdet numbers labels as the file has them, not as the classes are."""
+    path = tmp_path / 'truth.json'
+    box = dict(image_id=1, bbox=[0, 0, 8, 4])
+    names = 'abc'
+    path.write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='1.png', width=9, height=9)],
+                categories=[
+                    dict(id=9 - i, name=n) for i, n in enumerate(names)
+                ],
+                annotations=[
+                    dict(box, id=i, category_id=9 - i, area=32)
+                    for i in range(3)
+                ],
+            )
+        )
+    )
+    classes = ('c', 'a')
+    dataset = CocoDataset(
+        ann_file=str(path),
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=classes),
+    )
+    config = Config(dict(test_evaluator=dict(ann_file=str(path))))
+    truth = read_ground_truth(config, classes)
+    assert [c['id'] for c in truth['categories']] == dataset.cat_ids
+
+
+@pytest.mark.parametrize(
+    'form',
+    [
+        lambda metric: [dict(type='VOCMetric'), metric],
+        lambda metric: dict(type='Evaluator', metrics=metric),
+        lambda metric: dict(metrics=(dict(type='VOCMetric'), metric)),
+    ],
+)
+def test_ground_truth_that_may_lack_what_is_optional(form, tmp_path):
+    path = tmp_path / 'truth.json'
+    box = dict(id=0, image_id=0, category_id=0, bbox=[0, 0, 8, 4])
+    content = dict(images=[dict(id=0)], categories=[dict(id=0, name='a')])
+    path.write_text(json.dumps(dict(content, annotations=[box])))
+    config = Config(dict(test_evaluator=form(dict(ann_file=str(path)))))
+    truth = read_ground_truth(config, ('a',))
+    assert truth['annotations'] == [dict(box, area=32, iscrowd=0)]
+    path.write_text(json.dumps(content))
+    assert read_ground_truth(config, ('a',))['annotations'] == []
 
 
 PLAN = """

@@ -47,7 +47,8 @@ def proposals(scene, tmp_path_factory):
     return path, predictions
 
 
-def test_recall_is_that_of_the_metric(proposals):
+def test_recall_is_that_of_the_metric(scene, proposals):
+    truth, _ = scene
     path, predictions = proposals
     metric = ProposalMetric(str(path), proposal_nums=RECALL_NUMBERS)
     samples = [
@@ -64,7 +65,7 @@ def test_recall_is_that_of_the_metric(proposals):
     ]
     metric.process({}, samples)
     expected = metric.compute_metrics(metric.results)
-    table = recall_table(evaluate_proposals(str(path), predictions))
+    table = recall_table(evaluate_proposals(truth, predictions))
     for number in RECALL_NUMBERS:
         found = np.mean(table['all'][str(number)])
         assert found == pytest.approx(expected[f'AR@{number}'], rel=1e-12)
@@ -74,12 +75,13 @@ def test_recall_is_that_of_the_metric(proposals):
     assert 0 < np.mean(table['all']['10']) < np.mean(table['all']['30']) < 1
 
 
-def test_weights_are_what_other_images_give(proposals):
+def test_weights_are_what_other_images_give(scene, proposals):
     """Twice the first and none of the second image, evaluated anew."""
-    path, predictions = proposals
-    recalls = evaluate_proposals(str(path), predictions)
+    truth, _ = scene
+    _, predictions = proposals
+    recalls = evaluate_proposals(truth, predictions)
     kept = [predictions[i] for i in (0, 2, 3)]
-    expected = evaluate_proposals(str(path), kept).recall()
+    expected = evaluate_proposals(truth, kept).recall()
     found = recalls.of(np.array([[1, 0, 1, 1, 0, 0]]))[0]
     np.testing.assert_allclose(found, expected)
 
@@ -91,17 +93,18 @@ def test_weights_are_what_other_images_give(proposals):
     np.testing.assert_allclose(found[0], expected[0])
 
 
-def test_no_object_has_no_recall(proposals):
-    path, predictions = proposals
-    recalls = evaluate_proposals(str(path), predictions)
+def test_no_object_has_no_recall(scene, proposals):
+    truth, _ = scene
+    _, predictions = proposals
+    recalls = evaluate_proposals(truth, predictions)
     assert np.isnan(recalls.of(np.array([[0, 0, 0, 0, 0, 1]]))).all()
 
 
 def test_ranks_of_objects_give_the_same_recall(scene, proposals):
     truth, _ = scene
-    path, predictions = proposals
-    objects = rank_objects(str(path), predictions, 40)
-    expected = evaluate_proposals(str(path), predictions).recall()[0]
+    _, predictions = proposals
+    objects = rank_objects(truth, predictions, 40)
+    expected = evaluate_proposals(truth, predictions).recall()[0]
     for number, recall in zip(RECALL_NUMBERS, expected):
         np.testing.assert_allclose(
             (objects.ranks < number).mean(axis=0), recall
@@ -111,3 +114,43 @@ def test_ranks_of_objects_give_the_same_recall(scene, proposals):
     np.testing.assert_allclose(sorted(objects.sizes), sorted(sizes))
     bushes = sum(a['category_id'] == 8 for a in counted)
     assert (objects.classes == 'bush').sum() == bushes > 0
+
+
+@pytest.mark.parametrize(
+    ('ids', 'optional'),
+    [
+        ((0, 1, 2), dict(area=1600, iscrowd=0)),
+        ((-1, 0, -7), dict()),
+        ((2**70, 1, 2**63), dict(area=None, iscrowd=None)),
+    ],
+)
+def test_ids_are_labels_and_fields_optional(ids, optional):
+    boxes = [[0, 0, 40, 40], [60, 0, 50, 40], [0, 60, 40, 60]]
+    truth = dict(
+        images=[dict(id=0)],
+        categories=[dict(id=0, name='a')],
+        annotations=[
+            dict(id=own, image_id=0, category_id=0, bbox=box, **optional)
+            for own, box in zip(ids, boxes)
+        ],
+    )
+    bboxes = np.array(boxes, dtype=float)
+    bboxes[:, 2:] += bboxes[:, :2]
+    scores = np.array([0.7, 0.9, 0.8])
+    predictions = [dict(img_id=0, bboxes=bboxes, scores=scores)]
+    recall = recall_table(evaluate_proposals(truth, predictions))
+    assert recall['all']['10'] == recall['medium']['1000'] == [1.0] * 10
+    objects = rank_objects(truth, predictions, 10)
+    assert objects.ids.tolist() == list(ids)
+    assert objects.ranks.tolist() == [[2] * 10, [0] * 10, [1] * 10]
+
+
+def test_objects_of_other_categories_do_not_count(scene, proposals):
+    truth, _ = scene
+    _, predictions = proposals
+    fewer = dict(truth, categories=[dict(id=8, name='bush')])
+    alone = [a for a in truth['annotations'] if a['category_id'] == 8]
+    found = evaluate_proposals(fewer, predictions)
+    expected = evaluate_proposals(dict(fewer, annotations=alone), predictions)
+    np.testing.assert_array_equal(found.found, expected.found)
+    assert found.objects[:, 0].sum() == sum(not a['iscrowd'] for a in alone)

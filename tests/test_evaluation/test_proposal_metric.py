@@ -1,5 +1,6 @@
 """ProposalMetric against a naive recall and mmdet's own metric."""
 
+import inspect
 import json
 import pickle
 
@@ -62,8 +63,8 @@ def data(tmp_path):
     return str(path), objects, samples
 
 
-def evaluate(metric, samples):
-    metric.dataset_meta = dict(classes=('a', 'b'))
+def evaluate(metric, samples, classes=('a', 'b')):
+    metric.dataset_meta = dict(classes=classes)
     metric.process({}, samples)
     return metric.evaluate(size=len(samples))
 
@@ -246,12 +247,196 @@ def test_ranks_gather_the_calibration(data):
     assert {f'proposal/{k}': v for k, v in result.items()} == whole
 
 
-def test_builds_from_a_config_that_inherits_coco_metric(data):
-    ann_file, _, _ = data
-    metric = METRICS.build(
-        dict(type='ProposalMetric', ann_file=ann_file, metric='proposal_fast')
+def rewrite(ann_file, **changes):
+    """Replace parts of an annotation file."""
+    with open(ann_file) as file:
+        content = json.load(file)
+    with open(ann_file, 'w') as file:
+        json.dump({**content, **changes}, file)
+
+
+@pytest.mark.parametrize('classes', [('a',), ('c', 'b'), ('b', 'a', 'c')])
+def test_objects_of_the_data_set_s_classes_count_as_in_coco_metric(
+    data, classes
+):
+    """The file has them in another order, and one more."""
+    ann_file, objects, samples = data
+    names = ['d', 'b', 'c', 'a']
+    flat = [box for boxes in objects for box in boxes]
+    annotations = [
+        dict(
+            id=i + 1,
+            image_id=1 + i // 6,
+            category_id=10 - i % 4,
+            bbox=[x1, y1, x2 - x1, y2 - y1],
+            area=(x2 - x1) * (y2 - y1),
+            iscrowd=0,
+        )
+        for i, (x1, y1, x2, y2) in enumerate(flat)
+    ]
+    categories = [dict(id=10 - i, name=name) for i, name in enumerate(names)]
+    rewrite(ann_file, categories=categories, annotations=annotations)
+    numbers = (100, 300, 1000)
+    ours = evaluate(ProposalMetric(ann_file, numbers), samples, classes)
+    metric = CocoMetric(ann_file, 'proposal', proposal_nums=numbers)
+    for name, value in evaluate(metric, samples, classes).items():
+        name = name.replace('coco/', 'proposal/')
+        assert ours[name] == pytest.approx(value, abs=6e-4), name
+
+
+BOXES = [[10.0, 10, 40, 40], [70.0, 10, 50, 40], [10.0, 70, 40, 60]]
+
+
+def make_file(path, ids=(1, 2, 3), categories=(1, 1, 1), image=1):
+    """Write a file of three objects; proposals that are the same boxes."""
+    annotations = [
+        dict(
+            id=own,
+            image_id=image,
+            category_id=category,
+            bbox=box,
+            area=box[2] * box[3],
+            iscrowd=0,
+        )
+        for own, category, box in zip(ids, categories, BOXES)
+    ]
+    content = dict(
+        images=[dict(id=image, width=220, height=220)],
+        annotations=annotations,
+        categories=[
+            dict(id=own, name=name)
+            for own, name in zip(sorted(set(categories)), 'ab')
+        ],
     )
-    assert metric.proposal_nums == [10, 30, 100]
+    path.write_text(json.dumps(content))
+    boxes = np.array(BOXES)
+    boxes[:, 2:] += boxes[:, :2]
+    predictions = dict(
+        bboxes=torch.from_numpy(boxes),
+        scores=torch.tensor([0.9, 0.8, 0.7]),
+        labels=torch.zeros(3, dtype=torch.long),
+        bbox_stds=torch.ones(3, 4),
+    )
+    return dict(img_id=image, ori_shape=(220, 220), pred_instances=predictions)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'hits', 'recall'),
+    [
+        (('a',), [1, 0, 1], 1.0),
+        (('b',), [0, 1, 0], 0.0),
+        (('b', 'a'), [1, 1, 1], 2 / 3),
+        ('a', [1, 0, 1], 1.0),
+        ((), [1, 1, 1], 2 / 3),
+    ],
+)
+def test_objects_of_other_classes_are_none(classes, hits, recall, tmp_path):
+    """The second object is a b; the first two proposals are on an a."""
+    path = tmp_path / 'file.json'
+    sample = make_file(path, categories=(1, 2, 1))
+    predictions = sample['pred_instances']
+    result = evaluate(ProposalMetric(str(path), (3,)), [sample], classes)
+    assert result['proposal/AR@3'] == 1
+    assert result['proposal/hit_rate'] == pytest.approx(np.mean(hits))
+    brier = np.mean((predictions['scores'].numpy() - hits) ** 2)
+    assert result['proposal/objectness_brier'] == pytest.approx(brier)
+
+    predictions['scores'] = torch.tensor([0.9, 0.1, 0.8])
+    result = evaluate(ProposalMetric(str(path), (2,)), [sample], classes)
+    assert result['proposal/AR@2'] == pytest.approx(recall)
+
+
+def test_all_of_the_file_count_where_no_classes_are_known(tmp_path):
+    path = tmp_path / 'file.json'
+    sample = make_file(path, categories=(1, 2, 1))
+    metric = ProposalMetric(str(path), (2,))
+    metric.process({}, [sample])
+    result = metric.evaluate(size=1)
+    assert result['proposal/AR@2'] == pytest.approx(2 / 3)
+    # Joined data sets of several classes have several dicts.
+    metric.dataset_meta = [dict(classes=('a',)), dict(classes=('b',))]
+    metric.process({}, [sample])
+    assert metric.evaluate(size=1) == result
+
+
+def test_a_file_without_any_of_the_classes_is_refused(tmp_path):
+    path = tmp_path / 'file.json'
+    sample = make_file(path, categories=(1, 2, 1))
+    message = r"file.json has 'a', 'b', and metainfo.classes are 'c'$"
+    with pytest.raises(ValueError, match=message):
+        evaluate(ProposalMetric(str(path)), [sample], ('c',))
+
+
+@pytest.mark.parametrize(
+    ('ids', 'image', 'category'),
+    [
+        ((0, 1, 2), 1, 1),
+        ((2, 1, 0), 0, 0),
+        ((-1, 0, -7), -3, -1),
+        ((2**53 + 1, 2**53, 2**70), 2**63 + 1, 2**64),
+        ((5, 5, 5), 1, 1),
+    ],
+)
+def test_ids_are_labels(ids, image, category, tmp_path):
+    path = tmp_path / 'file.json'
+    sample = make_file(path, ids, [category] * 3, image)
+    result = evaluate(ProposalMetric(str(path), (1, 3)), [sample], ('a',))
+    assert result['proposal/AR@1'] == pytest.approx(1 / 3)
+    assert result['proposal/AR@3'] == 1
+    assert result['proposal/AR_m@3'] == 1
+    assert result['proposal/hit_rate'] == 1
+
+
+@pytest.mark.parametrize('absent', [True, False])
+def test_what_is_optional_may_be_absent_or_null(absent, tmp_path):
+    path = tmp_path / 'file.json'
+    sample = make_file(path)
+    full = evaluate(ProposalMetric(str(path)), [sample], ('a',))
+    assert full['proposal/AR_m@100'] == 1
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        annotation.update(area=None, iscrowd=None)
+        if absent:
+            del annotation['area'], annotation['iscrowd']
+    path.write_text(json.dumps(content))
+    assert evaluate(ProposalMetric(str(path)), [sample], ('a',)) == full
+
+
+def test_a_file_of_images_alone_has_nothing_to_recall(tmp_path):
+    path = tmp_path / 'file.json'
+    sample = make_file(path)
+    content = json.loads(path.read_text())
+    del content['annotations']
+    path.write_text(json.dumps(content))
+    result = evaluate(ProposalMetric(str(path)), [sample], ('a',))
+    assert result['proposal/AR@100'] == -1
+    assert result['proposal/hit_rate'] == 0
+
+
+def test_takes_and_ignores_what_coco_metric_takes(data):
+    ann_file, _, samples = data
+    options = {
+        name: parameter.default
+        for name, parameter in inspect.signature(CocoMetric).parameters.items()
+    }
+    options.update(
+        type='ProposalMetric',
+        ann_file=ann_file,
+        metric=['bbox', 'proposal_fast'],
+        classwise=True,
+        metric_items=['mAP'],
+        outfile_prefix='none/such/folder',
+        sort_categories=True,
+        use_mp_eval=True,
+        proposal_nums=(10, 30, 100),
+    )
+    result = evaluate(METRICS.build(options), samples)
+    assert result == evaluate(ProposalMetric(ann_file), samples)
+    one, alone = (
+        evaluate(ProposalMetric(ann_file, iou_thrs=thresholds), samples)
+        for thresholds in (0.5, [0.5])
+    )
+    assert one == alone != result
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def test_a_share_out_of_range_is_refused(keep):
 def test_nothing_left_is_refused():
     with pytest.raises(ValueError, match='leaves none of 3 objects'):
         tool.drop_labels(dataset(3), 1e-6)
+    with pytest.raises(ValueError, match='the file has no annotations'):
+        tool.drop_labels(dict(images=[]), 0.5)
 
 
 def test_from_file_to_file(tmp_path, monkeypatch, capsys):

@@ -81,8 +81,7 @@ def test_figures_are_those_of_the_detector(tiny_data, given):
     assert list(row.values())[:3] == pytest.approx(precision[:3].tolist())
     assert list(row)[3:] == list(links['recall']['AR@10'])[1:]
     assert row['AP50'] > 0
-    ann_file = str(tiny_data / 'annotations.json')
-    recall = evaluate_proposals(ann_file, predictions).recall().mean(axis=2)
+    recall = evaluate_proposals(truth, predictions).recall().mean(axis=2)
     for i, number in enumerate((10, 30, 100, 300)):
         value = links['recall'][f'AR@{number}']['all objects']
         assert value == pytest.approx(recall[0, i])

@@ -1,12 +1,17 @@
 """The written config is its parent but for the head, or there is none."""
 
+import json
 import sys
 
 import pytest
 from conftest import ROOT, load_tool, run
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
+from mmdet_klrpn.evaluation import ProposalMetric
 from mmdet_klrpn.utils.conversion import mmdet_configs, resolve_config
+from mmdet_klrpn.utils.inheriting_config import render
 
 to_kl_rpn = load_tool('tools/misc/to_kl_rpn.py')
 IMPORTS = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)
@@ -81,6 +86,98 @@ def test_rpn_detector_gets_a_metric_that_works(tmp_path):
     for split in ('val_evaluator', 'test_evaluator'):
         assert parent[split]['metric'] == 'proposal_fast'
         assert ours[split]['type'] == 'ProposalMetric'
+
+
+COCO = "dict(type='CocoMetric', ann_file=FILE, classwise=True, {})"
+FAST = COCO.format("metric='proposal_fast', proposal_nums=(7, 9)")
+BOXES = COCO.format("metric='bbox', iou_thrs=[0.5]")
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'expected'),
+    [
+        (FAST, [('ProposalMetric', [7, 9])]),
+        (
+            COCO.format("metric=['proposal_fast'], outfile_prefix='x'"),
+            [('ProposalMetric', [100, 300, 1000])],
+        ),
+        (
+            COCO.format("metric=['bbox', 'proposal_fast', 'segm']"),
+            [
+                ('CocoMetric', ['bbox', 'segm']),
+                ('ProposalMetric', [100, 300, 1000]),
+            ],
+        ),
+        (
+            f'[{BOXES}, {FAST}]',
+            [('CocoMetric', ['bbox']), ('ProposalMetric', [7, 9])],
+        ),
+        (f'({FAST},)', [('ProposalMetric', [7, 9])]),
+        (
+            f"dict(type='Evaluator', metrics=({FAST}, {BOXES}))",
+            [('ProposalMetric', [7, 9]), ('CocoMetric', ['bbox'])],
+        ),
+        (f'dict(metrics={FAST})', [('ProposalMetric', [7, 9])]),
+    ],
+)
+def test_evaluators_of_any_form_are_converted(evaluator, expected, tmp_path):
+    ann_file = tmp_path / 'file.json'
+    ann_file.write_text(json.dumps(dict(images=[], categories=[])))
+    parent, out = tmp_path / 'parent.py', tmp_path / 'out.py'
+    parent.write_text(
+        f"FILE = '{ann_file}'\nval_evaluator = {evaluator}\n"
+        'test_evaluator = val_evaluator\n'
+        "model = dict(type='RPN', rpn_head=dict(type='RPNHead', "
+        'in_channels=8))\n'
+    )
+    to_kl_rpn.write(str(parent), out)
+    config = Config.fromfile(out)
+    assert out.read_text().count('fails on numpy') == 1
+    for split in ('val_evaluator', 'test_evaluator'):
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            built = Runner.build_evaluator(None, config[split])
+        found = [
+            (
+                type(metric).__name__,
+                metric.proposal_nums
+                if isinstance(metric, ProposalMetric)
+                else metric.metrics,
+            )
+            for metric in built.metrics
+        ]
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    'evaluator',
+    [
+        'None',
+        BOXES,
+        f'[{BOXES}]',
+        f'dict(metrics=({BOXES},))',
+        COCO.format(
+            "metric='proposal_fast', format_only=True, outfile_prefix='x'"
+        ),
+    ],
+)
+def test_other_evaluators_stay(evaluator, tmp_path):
+    parent, out = tmp_path / 'parent.py', tmp_path / 'out.py'
+    parent.write_text(
+        f"FILE = 'file.json'\nval_evaluator = {evaluator}\n"
+        "model = dict(type='RPN', rpn_head=dict(type='RPNHead', "
+        'in_channels=8))\n'
+    )
+    to_kl_rpn.write(str(parent), out)
+    assert 'evaluator' not in out.read_text()
+
+
+def test_text_of_any_value_is_its_source():
+    value = dict(
+        a=[dict(b=(1,), c={'./d': dict(e=None)}), {'class': 2, 3: []}]
+    )
+    found = {}
+    exec(render(value), found)
+    assert found['a'] == value['a']
 
 
 def test_own_config_is_inherited_by_a_relative_path(tmp_path):

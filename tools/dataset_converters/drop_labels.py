@@ -28,11 +28,14 @@ def drop_labels(dataset: dict, keep: float, seed: int = 0) -> dict:
         dict: The rest, as in a COCO file.
 
     Raises:
-        ValueError: If ``keep`` is out of its range, or nothing is left.
+        ValueError: If ``keep`` is out of its range, there is no annotation,
+            or none is left.
     """
     if not 0 < keep <= 1:
         raise ValueError(f'--keep must be in (0, 1], but is {keep}')
-    annotations = dataset['annotations']
+    annotations = dataset.get('annotations', [])
+    if not annotations:
+        raise ValueError('the file has no annotations, of which to drop some')
     drawn = np.random.RandomState(seed).rand(len(annotations))
     kept = [
         annotation

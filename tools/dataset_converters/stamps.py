@@ -234,7 +234,8 @@ def write_split(
     names = [f'{index:04d}.jpg' for index in range(count)]
     if annotation_file.exists():
         coco = json.loads(annotation_file.read_text())
-        if coco['info'] == info and all((folder / n).exists() for n in names):
+        images_exist = all((folder / name).exists() for name in names)
+        if coco.get('info') == info and images_exist:
             return coco
         annotation_file.unlink()
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ without an anchor-based RPN is refused, with the reason.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from mmdet_klrpn.utils.conversion import (
 )
 from mmdet_klrpn.utils.inheriting_config import base_name, render
 
-# Written above the evaluators of an RPN detector.
-PROPOSAL_FAST = """\
-# The inherited metric='proposal_fast' fails on numpy 1.24 and later.
-val_evaluator"""
+# Written above the first evaluator that is replaced.
+PROPOSAL_FAST = (
+    "# The inherited metric='proposal_fast' fails on numpy 1.24 and later.\n"
+)
 
 
 def write(name: str, out: Path) -> None:
@@ -52,7 +53,8 @@ def write(name: str, out: Path) -> None:
     overrides = to_kl_rpn(config)
     out.parent.mkdir(parents=True, exist_ok=True)
     text = render(dict(_base_=base_name(path, out), **overrides))
-    out.write_text(text.replace('val_evaluator', PROPOSAL_FAST, 1))
+    evaluator = re.compile('^(?=(val|test)_evaluator = )', re.MULTILINE)
+    out.write_text(evaluator.sub(PROPOSAL_FAST, text, count=1))
 
 
 def main() -> None:

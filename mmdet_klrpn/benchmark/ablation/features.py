@@ -48,13 +48,13 @@ class Features(NamedTuple):
             every epoch, in the order of the epochs.
         test (list[Batch]): Of the test images.
         epochs (int): How many there are in ``train``.
-        ann_file (str): Of the test images.
+        truth (dict): COCO annotations of the test images.
     """
 
     train: List[Batch]
     test: List[Batch]
     epochs: int
-    ann_file: str
+    truth: dict
 
 
 def features_key(features: FeatureSet) -> str:
@@ -78,6 +78,7 @@ def features_key(features: FeatureSet) -> str:
             [model.get(k) for k in ('data_preprocessor', 'backbone', 'neck')],
             [config.train_dataloader, config.test_dataloader, epochs],
             file_digest(weights) if weights.is_file() else str(weights),
+            Features._fields,
         ]
     )
 
@@ -104,7 +105,7 @@ def extract(features: FeatureSet, path: Path) -> None:
     loader = Runner.build_dataloader(config.train_dataloader, seed=SEED)
     tester = Runner.build_dataloader(config.test_dataloader, seed=SEED)
     classes = tester.dataset.metainfo['classes']
-    truth, ann_file = read_ground_truth(config, classes)
+    truth = read_ground_truth(config, classes)
     epochs = config.train_cfg.max_epochs
     found = Features(
         [
@@ -114,7 +115,7 @@ def extract(features: FeatureSet, path: Path) -> None:
         ],
         list(_batches(model, tester)),
         epochs,
-        ann_file,
+        truth,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix('.part')

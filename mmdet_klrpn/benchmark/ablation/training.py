@@ -100,7 +100,7 @@ def evaluate_head(
                 scores=proposals.scores.numpy(),
             )
             predictions.append(prediction)
-    return rank_objects(features.ann_file, predictions, max(NUMBERS))
+    return rank_objects(features.truth, predictions, max(NUMBERS))
 
 
 def _schedulers(

@@ -73,12 +73,12 @@ def measure_links(config: str, checkpoint: str, train_images: int) -> dict:
     if not items:
         raise ValueError('test_dataloader.dataset has no image')
     classes = items[0][0].metainfo['classes']
-    ground_truth, ann_file = read_ground_truth(cfg, classes)
-    truth = CocoObjects(ground_truth)
+    truth = CocoObjects(read_ground_truth(cfg, classes))
+    classes = truth.classes
     test = _TestPass(model, truth)
     for item in track_iter_progress(items, file=sys.stderr):
         test.add(item)
-    links = test.links(classes, ann_file)
+    links = test.links(classes)
     taught, objects = _teach(model, split_items(cfg, 'train'), train_images)
     groups = make_groups(objects, classes, test.edges)
     links.update(sampling_links(taught, groups))
@@ -178,10 +178,10 @@ class _TestPass:
                     pack_detections(image.id, found, self.truth.categories)
                 )
 
-    def links(self, classes: Sequence[str], ann_file: str) -> Links:
+    def links(self, classes: Sequence[str]) -> Links:
         """The figures, once all images are added."""
         groups = make_groups(self.truth.objects, classes, self.edges)
-        ranks = matched_ranks(ann_file, self.predictions, self.truth.ids)
+        ranks = matched_ranks(self.truth, self.predictions)
         data, areas = self.truth.ground_truth, quarter_areas(self.edges)
         return dict(
             recall=recall_rows(ranks, groups),

@@ -18,6 +18,7 @@ class CocoObjects:
 
     Attributes:
         ground_truth (dict): The same.
+        classes (list[str]): Names of its categories.
         ids (list[int]): Annotations that are objects, no crowds, (k, ).
         objects (Objects): They.
     """
@@ -25,8 +26,9 @@ class CocoObjects:
     def __init__(self, ground_truth: dict) -> None:
         self.ground_truth = ground_truth
         self.categories = [c['id'] for c in ground_truth['categories']]
+        self.classes = [c['name'] for c in ground_truth['categories']]
         annotations = ground_truth['annotations']
-        single = [a for a in annotations if not a['iscrowd']]
+        single = [a for a in annotations if not a.get('iscrowd')]
         self.ids = [a['id'] for a in single]
         self.objects = Objects(
             _corners(single),
@@ -35,8 +37,9 @@ class CocoObjects:
                 dtype=int,
             ),
         )
-        self._images = np.array([a['image_id'] for a in single])
-        self._crowds = [a for a in annotations if a['iscrowd']]
+        images = [a['image_id'] for a in single]
+        self._images = np.array(images, dtype=object)  # of any size
+        self._crowds = [a for a in annotations if a.get('iscrowd')]
 
     def rows(self, image_id: int) -> np.ndarray:
         """Which objects are in an image."""

@@ -203,7 +203,7 @@ def _by_class(
     counts = Counter(
         annotation['category_id']
         for annotation in ground_truth['annotations']
-        if not annotation['iscrowd']
+        if not annotation.get('iscrowd')
     )
     row, total = {}, 0.0
     for category in ground_truth['categories']:

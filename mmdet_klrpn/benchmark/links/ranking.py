@@ -19,6 +19,7 @@ from mmdet_klrpn.evaluation.functional.matching import (
 
 from ..recall import NOT_FOUND, rank_objects
 from .groups import Groups, Row
+from .objects import CocoObjects
 
 RECALL_NUMBERS = (10, 30, 100, 300)
 RANK_IOUS = (0.5, 0.7)
@@ -26,9 +27,7 @@ CLAIM_NUMBER = 100
 CLAIM_IOU = 0.5
 
 
-def matched_ranks(
-    ann_file: str, predictions: List[dict], ids: Sequence[int]
-) -> np.ndarray:
+def matched_ranks(truth: CocoObjects, predictions: List[dict]) -> np.ndarray:
     """Ranks of the proposals that COCO's recall gives to objects.
 
     By :func:`rank_objects`, whatever the category: the best proposal
@@ -37,23 +36,21 @@ def matched_ranks(
     the share of ranks up to n is AR@n.
 
     Args:
-        ann_file (str): Path of the COCO annotation file.
+        truth (CocoObjects): The k objects.
         predictions (list[dict]): Of each image ``img_id``, ``bboxes`` (n, 4)
             in pixels of the original image and ``scores`` (n, ), descending.
-        ids (Sequence[int]): Of the annotations that are objects, (k, ).
 
     Returns:
         np.ndarray: (k, T) rank at each IoU.
     """
     most = max([len(p['scores']) for p in predictions] + [1])
     with contextlib.redirect_stdout(io.StringIO()):
-        found = rank_objects(ann_file, predictions, most)
-    rows = {annotation: row for row, annotation in enumerate(ids)}
-    ranks = np.full((len(ids), found.ranks.shape[1]), np.inf)
+        found = rank_objects(truth.ground_truth, predictions, most)
+    rows = {annotation: row for row, annotation in enumerate(truth.ids)}
+    ranks = np.full((len(truth.ids), found.ranks.shape[1]), np.inf)
     for annotation, own in zip(found.ids, found.ranks):
-        if annotation in rows:  # of the classes that are looked at
-            missed = own == NOT_FOUND
-            ranks[rows[annotation]] = np.where(missed, np.inf, own + 1.0)
+        missed = own == NOT_FOUND
+        ranks[rows[annotation]] = np.where(missed, np.inf, own + 1.0)
     return ranks
 
 

@@ -1,11 +1,13 @@
 """A runner that says what is wrong with the checkpoint it was given."""
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Union
 
 from mmdet.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
+
+from mmdet_klrpn.datasets.training_classes import check_training_classes
 
 from .checkpoint_file import newest_sound, what_is_wrong
 
@@ -17,10 +19,33 @@ _OF_A_TRAINING = ('meta', 'epoch', 'iter', 'message_hub')
 class CheckpointRunner(Runner):
     """Runner that names a checkpoint that is broken or another model's.
 
+    It also names classes to train on that the annotations do not have.
+
     Files that load and fit are treated as by mmengine's Runner, and so are
     URLs. The tools of this package use it; in any other command of mmdet,
     ``runner_type = 'CheckpointRunner'`` in a config does.
     """
+
+    def build_train_loop(self, loop: Union[BaseLoop, dict]) -> BaseLoop:
+        """Build the training loop, and see that each class has annotations.
+
+        Args:
+            loop (BaseLoop | dict): As in mmengine.
+
+        Returns:
+            BaseLoop: The loop.
+
+        Raises:
+            ValueError: If no annotation file has a class of the training set.
+        """
+        try:
+            loop = super().build_train_loop(loop)
+        except ValueError:  # such as of mmengine where no image has an object
+            if isinstance(self._train_dataloader, dict):
+                check_training_classes(self._train_dataloader['dataset'])
+            raise
+        check_training_classes(loop.dataloader.dataset)
+        return loop
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         """Load weights, as in mmengine.

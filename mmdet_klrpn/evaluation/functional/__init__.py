@@ -9,6 +9,7 @@ from .calibration import (
     reliability_diagram,
     std_calibration,
 )
+from .coco_matching import match_coco_proposals
 from .matching import (
     ProposalErrors,
     concatenate,
@@ -23,6 +24,7 @@ __all__ = [
     'concatenate',
     'coverage',
     'fit_std_scale',
+    'match_coco_proposals',
     'match_proposals',
     'objectness_calibration',
     'proposal_errors',

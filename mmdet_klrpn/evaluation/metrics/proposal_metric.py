@@ -1,16 +1,17 @@
 """Average recall of proposals at any number of them, and calibration."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+
+from mmdet_klrpn.datasets.class_names import class_names, quote_names
 
 from ..functional import (
     concatenate,
+    match_coco_proposals,
     objectness_calibration,
     proposal_errors,
     std_calibration,
@@ -28,19 +29,22 @@ class ProposalMetric(CocoMetric):
     are probabilities of an object at IoU >= 0.5, and whether ``bbox_stds``,
     where predictions carry them, are the standard deviations of the errors.
 
+    Objects of the data set's classes count, as in ``CocoMetric``; all of the
+    file if there is no ``dataset_meta``.
+
     Args:
         ann_file (str): Path of the COCO annotation file.
         proposal_nums (Sequence[int]): The n of AR@n. Recall by object size
             and calibration are given at the largest. Defaults to
             (10, 30, 100).
-        metric (str): Accepted and unused, since a config that inherits one of
-            mmdet's has it.
+        metric (str | Sequence[str]): Accepted and unused, since a config that
+            inherits one of mmdet's has it.
         format_only (bool): Must be False: recall needs the ground truth.
-        iou_thrs (Sequence[float], optional): IoU thresholds to average over.
-            Defaults to 0.5 to 0.95 in steps of 0.05.
-        backend_args (dict, optional): File backend of ``ann_file``.
-        collect_device (str): Where ranks gather results, 'cpu' or 'gpu'.
-        prefix (str, optional): Prefix of the names. Defaults to 'proposal'.
+        **kwargs: Further arguments of ``CocoMetric``. ``iou_thrs``,
+            ``backend_args``, ``collect_device`` and ``prefix``, which is
+            'proposal' by default, mean the same here. Those of its other
+            metrics and of its files of results, such as ``classwise`` and
+            ``outfile_prefix``, are unused.
 
     Raises:
         ValueError: If ``ann_file`` is missing, ``proposal_nums`` is empty or
@@ -53,12 +57,10 @@ class ProposalMetric(CocoMetric):
         self,
         ann_file: Optional[str] = None,
         proposal_nums: Sequence[int] = (10, 30, 100),
-        metric: str = 'proposal',
+        *,
+        metric: Union[str, Sequence[str]] = 'proposal',
         format_only: bool = False,
-        iou_thrs: Optional[Sequence[float]] = None,
-        backend_args: Optional[dict] = None,
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
+        **kwargs,
     ) -> None:
         if format_only:
             raise ValueError(
@@ -71,14 +73,9 @@ class ProposalMetric(CocoMetric):
                 f'proposal_nums must be numbers >= 1, but got {proposal_nums}'
             )
         super().__init__(
-            ann_file=ann_file,
-            metric='proposal',
-            proposal_nums=sorted(proposal_nums),
-            iou_thrs=iou_thrs,
-            backend_args=backend_args,
-            collect_device=collect_device,
-            prefix=prefix,
+            ann_file, 'proposal', proposal_nums=sorted(proposal_nums), **kwargs
         )
+        self.ann_file = ann_file
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect predictions, and the errors of those on an object.
@@ -93,24 +90,46 @@ class ProposalMetric(CocoMetric):
         """
         super().process(data_batch, data_samples)
         own = self.results[len(self.results) - len(data_samples) :]
+        known = {category['id'] for category in self._categories()}
         for data_sample, (_, prediction) in zip(data_samples, own):
             stds = data_sample['pred_instances'].get('bbox_stds')
             prediction['errors'] = proposal_errors(
                 prediction['bboxes'],
                 prediction['scores'],
                 None if stds is None else stds.cpu().numpy(),
-                *self._ground_truth(prediction['img_id']),
+                *self._objects(prediction['img_id'], known),
                 max_num=self.proposal_nums[-1],
             )
 
-    def _ground_truth(self, img_id: int) -> Tuple[np.ndarray, np.ndarray]:
-        """Boxes (k, 4) of an image and whether to ignore them (k, )."""
-        annotations = self._coco_api.imgToAnns.get(img_id, [])
+    def _objects(
+        self, img_id: int, known: Set[int]
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Boxes (k, 4) of the known categories, and which to ignore (k, )."""
+        annotations = [
+            annotation
+            for annotation in self._coco_api.imgToAnns.get(img_id, [])
+            if annotation['category_id'] in known
+        ]
         boxes = np.array([ann['bbox'] for ann in annotations], dtype=float)
         boxes = boxes.reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        ignored = [bool(ann.get('iscrowd', 0)) for ann in annotations]
+        ignored = [bool(ann.get('iscrowd')) for ann in annotations]
         return boxes, np.array(ignored, dtype=bool)
+
+    def _categories(self) -> List[dict]:
+        """Those of the file that the data set has, or all if it is unknown."""
+        categories = self._coco_api.dataset['categories']
+        classes = class_names(self.dataset_meta)
+        if classes:
+            categories = [c for c in categories if c['name'] in classes]
+        if not categories:
+            names = [c['name'] for c in self._coco_api.dataset['categories']]
+            raise ValueError(
+                f'ann_file must have a category of the data set, but '
+                f'{self.ann_file} has {quote_names(names) or "none"}, and '
+                f'metainfo.classes are {quote_names(classes) or "none"}'
+            )
+        return categories
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Compute the recalls of all images, and the calibration.
@@ -128,7 +147,12 @@ class ProposalMetric(CocoMetric):
             such as where no proposal is on an object, are left out.
         """
         predictions = [prediction for _, prediction in results]
-        coco_eval = self.match(predictions)
+        coco_eval = match_coco_proposals(
+            dict(self._coco_api.dataset, categories=self._categories()),
+            predictions,
+            self.proposal_nums,
+            self.iou_thrs,
+        )
         coco_eval.accumulate()
 
         # (IoU thresholds, 1 category, areas, proposal numbers)
@@ -154,66 +178,6 @@ class ProposalMetric(CocoMetric):
         )
         MMLogger.get_current_instance().info(f'Proposals: {text}')
         return metrics
-
-    def match(
-        self,
-        predictions: List[dict],
-        areas: Sequence[str] = ('all', 'small', 'medium', 'large'),
-    ) -> COCOeval:
-        """Match proposals with objects, whatever their category.
-
-        Args:
-            predictions (list[dict]): Of each image ``img_id``, ``bboxes``
-                (n, 4) in pixels of the original image and ``scores`` (n, ).
-            areas (Sequence[str]): Of pycocotools' ranges of object area those
-                to match in, each of which takes its time. Defaults to all.
-
-        Returns:
-            COCOeval: Evaluated, with the matches of each image, but not yet
-            accumulated.
-        """
-        coco_eval = COCOeval(self._coco_api, self._detections(predictions))
-        coco_eval.params.iouType = 'bbox'
-        coco_eval.params.useCats = 0
-        coco_eval.params.imgIds = [pred['img_id'] for pred in predictions]
-        coco_eval.params.maxDets = self.proposal_nums
-        coco_eval.params.iouThrs = np.asarray(self.iou_thrs)
-        ranges = dict(
-            zip(coco_eval.params.areaRngLbl, coco_eval.params.areaRng)
-        )
-        coco_eval.params.areaRng = [ranges[area] for area in areas]
-        coco_eval.params.areaRngLbl = list(areas)
-        coco_eval.evaluate()
-        return coco_eval
-
-    def _detections(self, predictions: List[dict]) -> COCO:
-        """Pack proposals, all of one category, into pycocotools' form."""
-        category = self._coco_api.get_cat_ids()[0]
-        annotations = []
-        for prediction in predictions:
-            boxes = np.array(prediction['bboxes'], dtype=float)
-            boxes[:, 2:] -= boxes[:, :2]
-            for box, score in zip(boxes, prediction['scores']):
-                annotations.append(
-                    dict(
-                        id=len(annotations) + 1,  # 0 would mean 'unmatched'
-                        image_id=prediction['img_id'],
-                        category_id=category,
-                        bbox=box.tolist(),
-                        area=box[2] * box[3],
-                        score=float(score),
-                        iscrowd=0,
-                    )
-                )
-        # Not loadRes, which fails where there is no proposal at all.
-        detections = COCO()
-        detections.dataset = dict(
-            images=self._coco_api.dataset['images'],
-            categories=self._coco_api.dataset['categories'],
-            annotations=annotations,
-        )
-        detections.createIndex()
-        return detections
 
 
 def _mean_of_valid(recall: np.ndarray) -> float:

@@ -1,0 +1,28 @@
+"""Names of a data set's classes."""
+
+from typing import List, Sequence, Union
+
+
+def class_names(metainfo: Union[dict, Sequence[dict], None]) -> List[str]:
+    """Classes that a data set's meta information names, each once.
+
+    Args:
+        metainfo (dict | Sequence[dict], optional): Of a data set, or of each
+            of those that a ConcatDataset joins.
+
+    Returns:
+        list[str]: Their names; none where it names no class.
+    """
+    parts = [metainfo] if isinstance(metainfo, dict) else metainfo or []
+    names: List[str] = []
+    for part in parts:
+        classes = part.get('classes') or ()
+        names += [classes] if isinstance(classes, str) else classes
+    return list(dict.fromkeys(names))
+
+
+def quote_names(names: Sequence[str], most: int = 10) -> str:
+    """The first names, quoted, and how many more there are."""
+    text = ', '.join(repr(name) for name in names[:most])
+    rest = len(names) - most
+    return f'{text} and {rest} more' if rest > 0 else text

@@ -1,0 +1,114 @@
+"""Matching by pycocotools, whatever ids and fields a file has."""
+
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+
+def fill_annotation(annotation: dict) -> dict:
+    """Add the fields that pycocotools reads and a file may lack.
+
+    Args:
+        annotation (dict): Of a COCO file, or a result. It is not changed.
+
+    Returns:
+        dict: The same with ``iscrowd``, 0 unless given, and ``area`` in square
+        pixels, that of the box unless given.
+    """
+    area = annotation.get('area')
+    if area is None:
+        area = annotation['bbox'][2] * annotation['bbox'][3]
+    crowd = int(annotation.get('iscrowd') or 0)
+    return dict(annotation, area=area, iscrowd=crowd)
+
+
+def index_annotations(annotations: List[dict], dataset: dict) -> COCO:
+    """Index annotations under ids of their own, which are 1, 2, and so on.
+
+    pycocotools marks what is unmatched by the id 0, and takes the last
+    annotation of an id for each that has it.
+
+    Args:
+        annotations (list[dict]): Objects, or results. The annotation at
+            position i gets the id i + 1; those of categories that are not in
+            ``dataset`` are left out.
+        dataset (dict): COCO annotations, whose images and categories count.
+    """
+    known = {category['id'] for category in dataset['categories']}
+    coco = COCO()
+    coco.dataset = dict(
+        images=dataset.get('images', []),
+        categories=dataset['categories'],
+        annotations=[
+            dict(fill_annotation(annotation), id=number)
+            for number, annotation in enumerate(annotations, 1)
+            if annotation['category_id'] in known
+        ],
+    )
+    coco.createIndex()
+    return coco
+
+
+def match_coco_proposals(
+    ground_truth: dict,
+    predictions: List[dict],
+    proposal_nums: Sequence[int],
+    iou_thrs: Optional[Sequence[float]] = None,
+    areas: Sequence[str] = ('all', 'small', 'medium', 'large'),
+) -> COCOeval:
+    """Match proposals with objects, whatever their category.
+
+    Args:
+        ground_truth (dict): COCO annotations; the objects of its categories
+            count.
+        predictions (list[dict]): Of each image ``img_id``, ``bboxes``
+            (n, 4) in pixels of the original image and ``scores`` (n, ).
+        proposal_nums (Sequence[int]): The n of AR@n, ascending.
+        iou_thrs (Sequence[float], optional): IoU thresholds. Defaults to 0.5
+            to 0.95 in steps of 0.05.
+        areas (Sequence[str]): Of pycocotools' ranges of object area those
+            to match in, each of which takes its time. Defaults to all.
+
+    Returns:
+        COCOeval: Evaluated, with the matches of each image, but not yet
+        accumulated. The id of an object is its position among the annotations
+        of ``ground_truth``, plus 1.
+    """
+    coco_eval = COCOeval(
+        index_annotations(ground_truth.get('annotations', []), ground_truth),
+        # Not loadRes, which fails where there is no proposal at all.
+        index_annotations(_pack(predictions, ground_truth), ground_truth),
+        'bbox',
+    )
+    params = coco_eval.params
+    params.useCats = 0
+    params.imgIds = [prediction['img_id'] for prediction in predictions]
+    params.maxDets = list(proposal_nums)
+    if iou_thrs is not None:
+        params.iouThrs = np.atleast_1d(iou_thrs)
+    ranges: Dict[str, list] = dict(zip(params.areaRngLbl, params.areaRng))
+    params.areaRng = [ranges[area] for area in areas]
+    params.areaRngLbl = list(areas)
+    coco_eval.evaluate()
+    return coco_eval
+
+
+def _pack(predictions: List[dict], ground_truth: dict) -> List[dict]:
+    """Pack proposals, all of one category, into COCO's form of results."""
+    category = ground_truth['categories'][0]['id']
+    results = []
+    for prediction in predictions:
+        boxes = np.array(prediction['bboxes'], dtype=float)
+        boxes[:, 2:] -= boxes[:, :2]
+        for box, score in zip(boxes, prediction['scores']):
+            results.append(
+                dict(
+                    image_id=prediction['img_id'],
+                    category_id=category,
+                    bbox=box.tolist(),
+                    score=float(score),
+                )
+            )
+    return results

@@ -1,5 +1,6 @@
 """Pictures of the first stage while a detector trains."""
 
+import os
 from typing import Dict, Sequence, Set
 
 from mmdet.registry import HOOKS
@@ -104,7 +105,8 @@ class ProposalVisualizationHook(Hook):
 
     def _name(self, sample: DetDataSample) -> str:
         """What an image is called, the same in every validation."""
-        key = str(sample.get('img_path') or sample.get('img_id', 'image'))
+        key = sample.get('img_path') or sample.get('img_id', 'image')
+        key = os.path.abspath(str(key))
         if key in self._drawn:  # data sets may show a file more than once
             key = f'{key}_{len(self._drawn)}'
         self._drawn.add(key)

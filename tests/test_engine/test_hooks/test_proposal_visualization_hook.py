@@ -120,7 +120,7 @@ def test_no_picture_overwrites_another(runner, monkeypatch):
     )
     paths = ['a/u.jpg', 'b/u.png', 'b/u.jpg', 'v w.jpg', 'v%w.jpg', 'v_w.jpg']
     paths += ['c/' + 'x' * 255, 'd/' + 'x' * 255, 's3://ü/é.jpg', '日本.jpg']
-    images = [dict(img_path=path) for path in [*paths, paths[0]]]
+    images = [dict(img_path=path) for path in [*paths, paths[0], './a/u.jpg']]
     # Of images that are in no file.
     images += [dict(img_id=70), dict(img_id=71, img_path=None), {}, {}]
     drawn = draw(runner, images, validations=2)

@@ -32,10 +32,12 @@ from mmdet_klrpn.benchmark.progress import (
     last_lines,
     read_progress,
 )
+from mmdet_klrpn.utils import distinct_names
 from mmdet_klrpn.visualization import (
     draw_boxes,
     draw_proposals,
     draw_std_map,
+    seen_image,
     std_map,
 )
 
@@ -213,13 +215,13 @@ def draw(work_dir: Path) -> List[Path]:
         range(len(dataset)),
         key=lambda i: -len(dataset.get_data_info(i)['instances']),
     )
-    pictures = []
-    for i in crowded[:PICTURES]:
-        picture = (
-            work_dir / f'{Path(dataset.get_data_info(i)["img_path"]).stem}.jpg'
-        )
+    chosen = crowded[:PICTURES]
+    names = distinct_names(
+        [dataset.get_data_info(i)['img_path'] for i in chosen]
+    )
+    pictures = [work_dir / f'{name}.jpg' for name in names]
+    for i, picture in zip(chosen, pictures):
         draw_one(dataset[i], models, picture)
-        pictures.append(picture)
     return pictures
 
 
@@ -233,7 +235,7 @@ def draw_one(
         models (dict[str, nn.Module]): The detectors by name.
         path (Path): JPEG file to write.
     """
-    image = data['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+    image = seen_image(data['inputs'], data['data_samples'])
     boxes = data['data_samples'].gt_instances.bboxes.numpy()
     top = len(boxes)
     figure, axes = plt.subplots(

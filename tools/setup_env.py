@@ -8,19 +8,26 @@ it matches and the imports work, a call does nothing.
 
 import argparse
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
+START = time.monotonic()
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / 'requirements'
 # Where PyTorch publishes builds without CUDA, a tenth of the size.
 TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 PROBE_SECONDS = 5
+# Compiling mmcv's operators takes this many minutes of one core, without
+# those for a GPU, and this much memory for each file at once.
+COMPILE_MINUTES = 20
+COMPILE_BYTES = 2 * 1024**3
 # mmcv's build and mmengine import pkg_resources, which setuptools is dropping.
 BUILD_TOOLS = ('pip>=23', 'setuptools<81', 'wheel')
 CHECK = (
@@ -186,14 +193,16 @@ def build(env: Environment) -> None:
     folder, python = env.folder, env.python
     # Kept if it can run pip, which completes what an interruption left.
     if not succeeds([python, '-m', 'pip', '--version']):
-        say(f'making {folder} with Python {platform.python_version()}')
+        version = platform.python_version()
+        say(f'making {folder} with Python {version}: seconds')
         shutil.rmtree(folder, ignore_errors=True)
         create(folder)
     (folder / 'setup_env.sha256').unlink(missing_ok=True)
+    say('installing pip, setuptools and wheel: seconds')
     pip_install(env, *BUILD_TOOLS)
     install_torch(env)
     install_mmcv(env)
-    say('installing mmdet, mim, the test tools and this package')
+    say('installing mmdet, mim, the test tools and this package: a minute')
     for name in env.stack.files:
         pip_install(env, '--requirement', REQUIREMENTS / f'{name}.txt')
     pip_install(env, '--no-deps', '--editable', ROOT)
@@ -218,12 +227,15 @@ def install_torch(env: Environment) -> None:
         packages = ('torch', 'torchvision', f'{stack.prefix}mmcv')
         succeeds([python, '-m', 'pip', 'uninstall', '--yes', *packages])
     options = []
-    size = '3.1 GB'
+    size, minutes = '3.1 GB', '2 minutes'
     if not has_gpu() and answers(TORCH_CPU_INDEX + '/torch/'):
         # A local version, 2.1.2+cpu, goes before the 2.1.2 it stands for.
         options = ['--extra-index-url', TORCH_CPU_INDEX]
-        size = '200 MB'
-    say(f'installing torch, up to {size} to download')
+        size, minutes = '200 MB', 'a minute'
+    say(
+        f'installing torch: {minutes}, and the download of {size} unless pip '
+        'has it'
+    )
     pins = stack.pin('torch'), stack.pin('torchvision')
     pip_install(env, *options, *pins)
 
@@ -242,27 +254,56 @@ def install_mmcv(env: Environment) -> None:
     device = stack.cuda if has_gpu() else 'cpu'
     links = stack.mmcv_wheels.format(device=device)
     options = ['--find-links', links] if answers(links) else []
-    say('looking for a prebuilt mmcv')
+    say('looking for a prebuilt mmcv: seconds')
     command = install_command(env, f'--only-binary={name}', *options, mmcv)
     if succeeds(command) and succeeds([python, '-c', check]):
         return
-    say(
-        'compiling mmcv, ~20 minutes on two cores, once: there is no prebuilt '
-        'wheel within reach for this Python and torch'
-    )
-    succeeds([python, '-m', 'pip', 'uninstall', '--yes', name])
+    compile_mmcv(env, mmcv)
+    if not succeeds([python, '-c', check], quiet=False):
+        raise SetupError(
+            'mmcv could not be compiled with its operators (mmcv._ext), as '
+            'shown above: it takes a C++17 compiler, the headers of Python, 4 '
+            'GB of memory and, for a GPU, the CUDA toolkit with nvcc'
+        )
+
+
+def compile_mmcv(env: Environment, mmcv: str) -> None:
+    """Build mmcv from its sources, by the pinned requirement."""
+    name = mmcv.split('==')[0]
+    succeeds([env.python, '-m', 'pip', 'uninstall', '--yes', name])
     # Without ninja, one file at a time; the fork's setup.py needs packaging.
     pip_install(env, 'ninja', 'packaging')
+    flags = compile_environment(env)
+    jobs = max(int(flags['MAX_JOBS']), 1)
+    minutes = -(-COMPILE_MINUTES // jobs)
+    longer = ', longer for a GPU' if has_gpu() else ''
+    say(
+        f'compiling mmcv: about {minutes} minutes, {jobs} files at once'
+        f'{longer}; no prebuilt wheel for this Python and torch is in reach'
+    )
     # In an isolated build mmcv does not find torch, and leaves its operators
     # out without a word.
     options = ['--no-build-isolation', f'--no-binary={name}', '--no-cache-dir']
-    built = succeeds(install_command(env, *options, mmcv), quiet=False)
-    if not built or not succeeds([python, '-c', check], quiet=False):
-        raise SetupError(
-            'mmcv could not be compiled with its operators (mmcv._ext), as '
-            'shown above: it takes a C++17 compiler, the headers of Python, 8 '
-            'GB of memory and, for a GPU, the CUDA toolkit with nvcc'
-        )
+    command = install_command(env, *options, mmcv)
+    succeeds(command, quiet=False, env=flags)
+
+
+def compile_environment(env: Environment) -> Dict[str, str]:
+    """Environment variables that make the compilation of mmcv fast."""
+    memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    cores = len(os.sched_getaffinity(0))
+    jobs = os.environ.get('MAX_JOBS', '')
+    if not jobs.isdigit():  # mmcv's setup.py would take four, or more
+        jobs = str(max(min(cores, memory // COMPILE_BYTES), 1))
+    return {
+        **os.environ,
+        'MAX_JOBS': jobs,
+        # torch looks for ninja on the PATH, and pip puts it into this folder.
+        'PATH': f'{env.folder / "bin"}{os.pathsep}{os.environ["PATH"]}',
+        # Debug symbols, which the flags of Python itself ask for, take half
+        # of the time and no operator needs them.
+        'CFLAGS': f'{os.environ.get("CFLAGS", "")} -g0'.strip(),
+    }
 
 
 def install_command(env: Environment, *args: object) -> List[str]:
@@ -279,11 +320,15 @@ def pip_install(env: Environment, *args: object) -> None:
         raise SetupError(f'this failed: {" ".join(command)}')
 
 
-def succeeds(command: List, quiet: bool = True) -> bool:
+def succeeds(
+    command: List, quiet: bool = True, env: Optional[Dict[str, str]] = None
+) -> bool:
     """Whether a command runs and exits with 0."""
     sink = subprocess.DEVNULL if quiet else None
     try:
-        result = subprocess.run(command, stdout=sink, stderr=sink, check=False)
+        result = subprocess.run(
+            command, stdout=sink, stderr=sink, check=False, env=env
+        )
     except OSError:
         return False
     return result.returncode == 0
@@ -311,8 +356,9 @@ def answers(url: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a progress line at once."""
-    print(f'setup_env: {text}', flush=True)
+    """Print a progress line at once, with the time since the start."""
+    minutes, seconds = divmod(round(time.monotonic() - START), 60)
+    print(f'setup_env [{minutes}:{seconds:02d}]: {text}', flush=True)
 
 
 if __name__ == '__main__':

@@ -102,6 +102,29 @@ def check_pair(pair: Pair) -> Tuple[Difference, ...]:
     return found
 
 
+def check_namesakes(named: Sequence[Tuple[str, str]]) -> None:
+    """Check that runs under one name are of one detector.
+
+    Args:
+        named (Sequence[tuple[str, str]]): Name and config file of each run.
+
+    Raises:
+        ValueError: If two differ in more than how they were started.
+    """
+    first = {}
+    for name, path in named:
+        other = first.setdefault(name, path)
+        if other == path:
+            continue
+        configs = (Config.fromfile(each).to_dict() for each in (other, path))
+        found = outside(differences(*configs), STARTED_WITH)
+        if found:
+            raise ValueError(
+                f'{other} and {path} are both called {name}, as seeds of one '
+                f'detector are, but differ in {found[0]}: rename one'
+            )
+
+
 def check_run(config: Path, dumped: Path, seed: int) -> None:
     """Check that a run which exists is the one that a plan asks for.
 

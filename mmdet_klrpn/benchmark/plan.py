@@ -1,7 +1,7 @@
 """What a benchmark compares: pairs of configs, seeds and preparations."""
 
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 from .fields import (
     Preparation,
@@ -65,7 +65,7 @@ def load_plan(path: Path) -> Plan:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If a key is unknown or missing, a value is of the wrong
-            kind, or two pairs share a name.
+            kind, or two pairs or the files of two configs share a name.
     """
     data = read_plan(path, Plan)
     pairs = [
@@ -73,6 +73,7 @@ def load_plan(path: Path) -> Plan:
         for i, pair in enumerate(as_list(data['pairs'], f'{path}: pairs'))
     ]
     check_names([pair.name for pair in pairs], f'{path}: pairs')
+    _check_stems([c for pair in pairs for c in pair.configs], str(path))
     plan = Plan(
         title=str(data['title']),
         work_dir=Path(data['work_dir']),
@@ -98,6 +99,18 @@ def check_files(plan: Plan) -> None:
             f'no such config in {Path.cwd()}: {", ".join(missing)}; run '
             'from the folder that the paths of the plan start from'
         )
+
+
+def _check_stems(configs: Sequence[Path], place: str) -> None:
+    """Raise a ValueError if the runs of two configs would be in one folder."""
+    first = {}
+    for config in configs:
+        other = first.setdefault(config.stem, config)
+        if other.resolve() != config.resolve():
+            raise ValueError(
+                f'{place}: the runs of {other} and {config} would both be in '
+                f'the folder {config.stem}: rename one'
+            )
 
 
 def _pair(data: object, place: str) -> Pair:

@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
-from mmdet_klrpn.engine import CheckpointRunner
+from mmdet_klrpn.engine.runner import CheckpointRunner
 
 from .conversion import resolve_config
 

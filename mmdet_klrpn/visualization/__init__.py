@@ -1,6 +1,7 @@
 """Visualization."""
 
 from .calibration import draw_coverage, draw_reliability
+from .images import seen_image
 from .overview import draw_overview, render
 from .proposals import (
     draw_boxes,
@@ -18,6 +19,7 @@ __all__ = [
     'draw_reliability',
     'draw_std_map',
     'render',
+    'seen_image',
     'std_band',
     'std_map',
 ]

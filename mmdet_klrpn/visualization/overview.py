@@ -18,6 +18,9 @@ TITLE = 0.5  # height of the two lines above each row
 GAP = 0.1  # between the pictures of a row
 BAR = 0.75  # width of a colour bar with its labels
 WIDEST = (WIDTH - GAP) / 2  # picture
+TALLEST = 2 * WIDEST  # picture
+NARROWEST = 1.5  # picture, of the width of a map's title
+SHORTEST = 0.5  # picture
 LOWEST = 1.4  # row, that a colour bar can be labelled
 
 
@@ -33,7 +36,8 @@ def draw_overview(
     model. For each model with KL-RPN a row follows with a map per level: the
     std of each place's surest anchor, in encoded offsets. All maps have one
     colour scale, from the head's ``min_std`` to its ``neg_std``, the std of a
-    negative's target.
+    negative's target. An image that is extremely long keeps a visible width,
+    or height, at the cost of its proportions.
 
     Args:
         image (np.ndarray): (H, W, 3), RGB, uint8: the original image.
@@ -48,26 +52,26 @@ def draw_overview(
     maps = [(name, stage) for name, stage in stages if stage.log_vars]
     rows = [(len(stages) + (truth is not None), WIDTH)]
     rows += [(len(stage.log_vars), WIDTH - BAR) for _, stage in maps]
-    widths = [
-        min((space + GAP) / count - GAP, WIDEST) for count, space in rows
-    ]
     tall = image.shape[0] / image.shape[1]
-    heights = [TITLE + max(width * tall, LOWEST) for width in widths]
+    slots = [min((space + GAP) / count - GAP, WIDEST) for count, space in rows]
+    sizes = [_fit(tall, slot) for slot in slots]
+    heights = [TITLE + max(size[1], LOWEST) for size in sizes]
     figure = Figure(figsize=(WIDTH, sum(heights)))
     axes, top_edge = [], 0.0
-    for (count, space), width, height in zip(rows, widths, heights):
-        size = (width, width * tall)
-        axes.append(_row(figure, count, space, top_edge + TITLE, size))
+    for (count, space), slot, size, height in zip(rows, slots, sizes, heights):
+        left = (space - count * (slot + GAP) + GAP + slot - size[0]) / 2
+        lefts = [left + i * (slot + GAP) for i in range(count)]
+        axes.append(_row(figure, lefts, top_edge + TITLE, size))
         top_edge += height
 
     first = axes.pop(0)
     if truth is not None:
         ax = first.pop(0)
         draw_boxes(ax, image, truth)
-        _title(ax, f'ground truth\n{len(truth)} objects')
+        _finish(ax, f'ground truth\n{len(truth)} objects')
     for ax, (name, stage) in zip(first, stages):
         draw_proposals(ax, image, stage.proposals, top)
-        _title(ax, f'{name}\n{_describe(stage.proposals, top)}')
+        _finish(ax, f'{name}\n{_describe(stage.proposals, top)}')
     for row, (name, stage) in zip(axes, maps):
         _draw_maps(row, image, stage)
         if len(maps) > 1:  # above the first map, and beyond it if it is long
@@ -91,30 +95,33 @@ def render(figure: Figure, dpi: int = 80) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def _fit(tall: float, slot: float) -> Tuple[float, float]:
+    """Width and height of a picture that is at most as wide as a slot.
+
+    Args:
+        tall (float): Height over width of the image.
+        slot (float): Width of the slot.
+    """
+    width = min(max(TALLEST / tall, NARROWEST), slot)
+    return width, min(max(width * tall, SHORTEST), TALLEST)
+
+
 def _row(
     figure: Figure,
-    count: int,
-    space: float,
+    lefts: Sequence[float],
     top_edge: float,
     size: Tuple[float, float],
 ) -> List[Axes]:
-    """Axes side by side in the middle of a space at the figure's left."""
+    """Axes side by side, at distances from the figure's left."""
     width, height = figure.get_size_inches()
-    left = (space - count * (size[0] + GAP) + GAP) / 2
-    return [
-        figure.add_axes(
-            (
-                (left + i * (size[0] + GAP)) / width,
-                1 - (top_edge + size[1]) / height,
-                size[0] / width,
-                size[1] / height,
-            )
-        )
-        for i in range(count)
-    ]
+    bottom = 1 - (top_edge + size[1]) / height
+    box = (size[0] / width, size[1] / height)
+    return [figure.add_axes((left / width, bottom, *box)) for left in lefts]
 
 
-def _title(ax: Axes, text: str) -> None:
+def _finish(ax: Axes, text: str) -> None:
+    """Title a picture, and have it fill its place."""
+    ax.set_aspect('auto')
     ax.set_title(text, fontsize='medium', pad=4)
 
 
@@ -134,7 +141,7 @@ def _draw_maps(row: List[Axes], image: np.ndarray, stage: FirstStage) -> None:
         stds = std_map([log_var], head.num_stds)
         heat = draw_std_map(ax, image, stds, extent)
         heat.set_clim(head.min_std, head.neg_std)
-        _title(ax, f'stride {stride[0]}, least {stds.min():.2f}')
+        _finish(ax, f'stride {stride[0]}, least {stds.min():.2f}')
     figure, box = row[-1].figure, row[-1].get_position()
     width, height = figure.get_size_inches()
     tall = max(box.height, LOWEST / height)

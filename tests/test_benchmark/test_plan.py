@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from mmdet_klrpn.benchmark.comparison import (
+    check_namesakes,
     check_pair,
     check_run,
     differences,
@@ -105,6 +106,29 @@ def test_missing_files_are_named(tmp_path, monkeypatch):
         load_plan(tmp_path / 'none.yaml')
     with pytest.raises(FileNotFoundError, match=r'a\.py, b\.py'):
         check_files(load_plan(write(tmp_path, GOOD)))
+
+
+def test_two_configs_of_one_file_name_are_refused(tmp_path):
+    pairs = """pairs:
+- {name: n, baseline: x/a.py, kl_rpn: x/b.py}
+- {name: m, baseline: x/../x/a.py, kl_rpn: y/a.py}
+"""
+    text = GOOD.replace(GOOD[GOOD.index('pairs') :], pairs)
+    with pytest.raises(ValueError, match=r'runs of x/a\.py and y/a\.py would'):
+        load_plan(write(tmp_path, text))
+    # A baseline may be that of several pairs.
+    plan = load_plan(write(tmp_path, text.replace('y/a.py', 'y/c.py')))
+    assert len(plan.pairs) == 2
+
+
+def test_namesakes_are_of_one_detector(tmp_path):
+    paths = [tmp_path / name for name in ('a.py', 'b.py', 'c.py')]
+    for path, lr in zip(paths, (0.1, 0.1, 0.2)):
+        path.write_text(f"lr = {lr}\nwork_dir = '{path.stem}'\n")
+    first, seed, other = map(str, paths)
+    check_namesakes([('x', first), ('x', seed), ('y', other)])
+    with pytest.raises(ValueError, match=r'both called x.*lr: 0\.1 -> 0\.2'):
+        check_namesakes([('x', first), ('y', other), ('x', other)])
 
 
 def test_differences():

@@ -225,3 +225,14 @@ def test_command_line_refuses_in_a_line(tmp_path):
     text = run('bash', '-c', f'! {sys.executable} {tool} {name} -o {out}')
     assert f'{name}: the model has no KLRPNHead: tools/misc' in text
     assert not out.exists()
+
+
+def test_neither_config_nor_checkpoint_is_overwritten(tmp_path):
+    config = write_config(tmp_path / 'config.py')
+    checkpoint = tmp_path / 'model.pth'
+    checkpoint.touch()
+    for out in (config, checkpoint):
+        before = out.read_bytes()
+        with pytest.raises(ValueError, match='would overwrite'):
+            tool.export(str(config), str(checkpoint), out, False)
+        assert out.read_bytes() == before

@@ -32,3 +32,12 @@ def test_another_width_is_refused():
     weights = mobilenet_v2(width_mult=0.5).state_dict()
     with pytest.raises(ValueError, match='not in torchvision layout'):
         converter.convert_state_dict(weights)
+
+
+def test_the_weights_that_are_read_are_not_overwritten(tmp_path):
+    source = tmp_path / 'weights.pth'
+    torch.save(mobilenet_v2().state_dict(), source)
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match=r'weights\.pth would overwrite'):
+        converter.convert(source, source)
+    assert source.read_bytes() == before

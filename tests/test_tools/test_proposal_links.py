@@ -149,6 +149,18 @@ def test_detectors_of_the_command_line(tiny, given, tmp_path):
         proposal_links.number([*runs, runs[-1]])
 
 
+def test_refuses_two_detectors_of_one_name(given, tmp_path, monkeypatch):
+    words = ['proposal_links.py', '-o', str(tmp_path / 'out')]
+    for folder in 'ab':
+        twin = tmp_path / folder / 'twin.py'
+        twin.parent.mkdir()
+        twin.write_text(f"_base_ = '{given[0]}'\nmark = '{folder}'\n")
+        words += [str(twin), str(tmp_path / folder / 'twin.pth')]
+    monkeypatch.setattr(sys, 'argv', words)
+    with pytest.raises(SystemExit, match=r"called twin.*mark: 'a' -> 'b'"):
+        proposal_links.main()
+
+
 def test_refuses_other_detectors(given, tmp_path, monkeypatch):
     config = tmp_path / 'config.py'
     for lines, reason in (

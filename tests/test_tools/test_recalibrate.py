@@ -166,6 +166,15 @@ def test_table_has_the_figures_before_and_after(
     assert (tmp_path / 'out/reliability.png').stat().st_size > 20_000
 
 
+def test_a_row_is_of_one_detector(tiny, tmp_path, monkeypatch):
+    twin = tmp_path / 'tiny.py'
+    twin.write_text(f"_base_ = '{tiny[0]}'\nmark = 1\n")
+    words = ['calibration.py', *map(str, tiny), str(twin), 'tiny.pth', '-o']
+    monkeypatch.setattr(sys, 'argv', [*words, str(tmp_path / 'out')])
+    with pytest.raises(SystemExit, match=r'both called tiny.*mark'):
+        calibration.main()
+
+
 def test_a_row_has_the_mean_and_the_range_of_its_seeds():
     runs = [
         calibration.Measured('a', '', None, {}, {'objectness': figures})

@@ -1,6 +1,7 @@
 """When the environment is built, mended or left alone."""
 
 import socket
+import subprocess
 import sys
 import venv
 from types import SimpleNamespace
@@ -139,7 +140,7 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
     commands = []
 
-    def succeeds(command, quiet=True):
+    def succeeds(command, quiet=True, env=None):
         commands.append([str(word) for word in command])
         # pip says that it installed mmcv, but the operators never import.
         return 'install' in command
@@ -151,6 +152,96 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
     assert '--no-build-isolation' in built
     assert mmcv in built
     assert str(env.stack.pins) in built
+
+
+def compile_mmcv(tool, monkeypatch, **variables):
+    """Environment variables of the command that compiles mmcv."""
+    for name in ('CFLAGS', 'MAX_JOBS'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
+    monkeypatch.setattr(
+        tool,
+        'succeeds',
+        lambda command, quiet=True, env=None: calls.append(env),
+    )
+    tool.compile_mmcv(tool.env, 'mmcv==2.1.0')
+    return calls[-1]
+
+
+def test_mmcv_is_compiled_without_debug_symbols(tool, monkeypatch):
+    assert compile_mmcv(tool, monkeypatch)['CFLAGS'] == '-g0'
+    found = compile_mmcv(tool, monkeypatch, CFLAGS='-O1 -g')
+    assert found['CFLAGS'] == '-O1 -g -g0'
+    # As the compiler is called: the flags of Python itself come before them.
+    code = (
+        'from distutils.unixccompiler import UnixCCompiler as C; c = C();'
+        'from distutils.sysconfig import customize_compiler as f; f(c);'
+        'print(*c.compiler_so)'
+    )
+    words = subprocess.run(
+        [sys.executable, '-c', f'import setuptools; {code}'],
+        env=found,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()
+    symbols = [word for word in words if word.startswith('-g')]
+    assert symbols[-1] == '-g0'
+
+
+@pytest.mark.parametrize(
+    ('cores', 'gigabytes', 'jobs', 'minutes'),
+    [(2, 64, 2, 10), (64, 7, 3, 7), (1, 1, 1, 20), (64, 512, 64, 1)],
+)
+def test_mmcv_is_compiled_on_every_core_that_memory_allows(
+    tool, monkeypatch, capsys, cores, gigabytes, jobs, minutes
+):
+    sizes = dict(SC_PHYS_PAGES=gigabytes * 2**18, SC_PAGE_SIZE=2**12)
+    monkeypatch.setattr(tool.os, 'sysconf', sizes.get)
+    monkeypatch.setattr(
+        tool.os, 'sched_getaffinity', lambda process: set(range(cores))
+    )
+    found = compile_mmcv(tool, monkeypatch)
+    assert found['MAX_JOBS'] == str(jobs)
+    assert f'about {minutes} minutes, {jobs} files' in capsys.readouterr().out
+    # torch would not find the ninja of an environment that is not activated.
+    assert found['PATH'].split(':')[0] == str(tool.folder / 'bin')
+    assert tool.os.environ.keys() <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ('given', 'used'), [('3', '3'), ('0', '0'), ('all', '2')]
+)
+def test_jobs_that_are_asked_for_are_kept(tool, monkeypatch, given, used):
+    monkeypatch.setattr(tool.os, 'sched_getaffinity', lambda process: {0, 1})
+    found = compile_mmcv(tool, monkeypatch, MAX_JOBS=given)
+    assert found['MAX_JOBS'] == used
+
+
+def test_each_step_says_how_long_it_takes_as_it_begins(
+    monkeypatch, tmp_path, capsys
+):
+    tool = load_tool('tools/setup_env.py')
+    env = tool.Environment(tmp_path / 'env', tool.STACKS['openmmlab'])
+    monkeypatch.setattr(tool, 'create', lambda folder: folder.mkdir())
+    monkeypatch.setattr(tool, 'answers', lambda url: False)
+    monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
+    monkeypatch.setattr(tool, 'has_gpu', lambda: False)
+    # mmcv is there once it has been compiled.
+    monkeypatch.setattr(
+        *(tool, 'succeeds'),
+        lambda command, quiet=True, env=None: not quiet,
+    )
+    monkeypatch.setattr(tool, 'START', tool.time.monotonic() - 754)
+    tool.build(env)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        assert line.startswith('setup_env [12:34]: ')
+        assert 'minute' in line or line.endswith(': seconds')
 
 
 def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):

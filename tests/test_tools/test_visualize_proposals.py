@@ -1,6 +1,7 @@
 """Pictures of proposals from the command line."""
 
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from conftest import ROOT, load_checkpoint, load_tool, write_tiny_config
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from PIL import Image
 
 RPN_CONFIG = (
     ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
@@ -91,12 +93,104 @@ def test_says_what_is_wrong_with_an_image(
     broken.write_text('no image')
     text = failure(call, capsys, *detector, broken, '-o', tmp_path)
     assert f'{broken} is no image that can be read' in text
-    twin = tmp_path / '1.png'
-    twin.write_bytes(image.read_bytes())
-    text = failure(call, capsys, *detector, image, twin, '-o', tmp_path)
-    assert f'{image} and {twin} would both be drawn to 1.jpg' in text
+    broken.write_bytes(b'')
+    text = failure(call, capsys, *detector, broken, '-o', tmp_path)
+    assert f'{broken} is no image that can be read' in text
     text = failure(call, capsys, *detector, image, '--top', 0, '-o', tmp_path)
     assert '--top must be at least 1, but got 0' in text
+
+
+def write_image(path, height=40, width=60, exif=None):
+    path.parent.mkdir(exist_ok=True)
+    image = np.full((height, width, 3), (200, 120, 60), np.uint8)
+    Image.fromarray(image).save(path, **(dict(exif=exif) if exif else {}))
+    return path
+
+
+def test_no_picture_overwrites_another(detector, call, tmp_path, capsys):
+    names = ['a/1.jpg', 'b/1.jpg', 'b/1.png', 'c/2.png', 'c/3 %s.png']
+    images = [write_image(tmp_path / name) for name in names]
+    spelt = tmp_path / 'b' / '..' / 'c' / '2.png'  # once more
+    out = tmp_path / 'out'
+    call(*detector, *images, spelt, '--device', 'cpu', '-o', out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *('1.png.jpg', '2.jpg', '3__s.jpg', 'a_1.jpg.jpg', 'b_1.jpg.jpg')
+    ]
+    printed = capsys.readouterr().out
+    assert all(str(path) in printed for path in out.iterdir())
+
+
+def test_no_picture_overwrites_an_image(
+    detector, call, tmp_path, capsys, monkeypatch
+):
+    image = write_image(tmp_path / 'images' / '1.jpg')
+    other = write_image(tmp_path / 'images' / '1.png')
+    link = tmp_path / 'links' / '1.jpg'
+    link.parent.mkdir()
+    link.symlink_to(image)
+    before = image.read_bytes()
+    monkeypatch.chdir(image.parent)
+    for given, out in (
+        (image, image.parent),
+        (other, image.parent),  # its picture would be called 1.jpg
+        ('1.png', '.'),
+        (link, image.parent),
+        (link, link.parent),
+    ):
+        text = failure(call, capsys, *detector, given, '-o', out)
+        picture = Path(out) / '1.jpg'
+        assert f'the picture {picture} would overwrite a file' in text
+    assert image.read_bytes() == before
+    assert len(list(image.parent.iterdir())) == 2
+    # Beside an image that has another name, it overwrites nothing.
+    image.rename(image.with_name('2.jpg'))
+    call(*detector, other, '--device', 'cpu', '-o', image.parent)
+    assert sorted(path.name for path in image.parent.iterdir()) == [
+        *('1.jpg', '1.png', '2.jpg')
+    ]
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (20, 4000), (4000, 20)])
+def test_draws_any_size(detector, call, tmp_path, shape):
+    image = write_image(tmp_path / 'images' / 'image.png', *shape)
+    call(*detector, image, '--device', 'cpu', '-o', tmp_path / 'out')
+    picture = cv2.imread(str(tmp_path / 'out' / 'image.jpg'))
+    assert picture.shape[1] == 856
+    assert picture.std() > 20
+
+
+def test_detectors_that_see_other_images_are_not_drawn_as_one(
+    detector, baseline, call, tmp_path, capsys
+):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned
+    image = write_image(tmp_path / 'images' / 'turned.jpg', exif=exif)
+    config = tmp_path / 'ignores_orientation.py'
+    config.write_text(
+        f"_base_ = '{baseline[0]}'\n"
+        'test_dataloader = dict(dataset=dict(pipeline=[\n'
+        "    dict(type='LoadImageFromFile',\n"
+        "         color_type='color_ignore_orientation'),\n"
+        "    dict(type='Resize', scale=(96, 96), keep_ratio=True),\n"
+        "    dict(type='PackDetInputs')]))\n"
+    )
+    out = ('--device', 'cpu', '-o', tmp_path / 'out')
+    other = ('--baseline', config, baseline[1])
+    text = failure(call, capsys, *detector, image, *other, *out)
+    assert '(40, 60) and (60, 40)' in text
+    call(config, baseline[1], image, *out)
+    assert (tmp_path / 'out' / 'turned.jpg').exists()
+
+
+def test_models_of_one_file_name_have_their_own(detector, tmp_path):
+    config, checkpoint = detector
+    twin = tmp_path / config.name
+    twin.write_text(f"_base_ = '{config}'\n")
+    tool = load_tool(TOOL)
+    sources = [(str(path), str(checkpoint)) for path in (config, twin)]
+    (first, _), (second, _) = tool.load_models(sources, 'cpu')
+    assert first == f'{config.parent.name}_{config.name}'
+    assert second == f'{tmp_path.name}_{config.name}'
 
 
 def test_says_what_is_wrong_with_a_model(

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_klrpn.apis import FirstStage
 from mmdet_klrpn.visualization import draw_overview, render
-from mmdet_klrpn.visualization.overview import WIDTH
+from mmdet_klrpn.visualization.overview import WIDEST, WIDTH
 
 IMAGE = np.full((64, 64, 3), 255, dtype=np.uint8)
 DPI = 80
@@ -116,7 +116,10 @@ def test_the_band_is_drawn_around_the_edge():
         assert pixel(figure, pixels, ax, x, 24) == pytest.approx(white)
 
 
-@pytest.mark.parametrize('shape', [(64, 64), (48, 96), (96, 48)])
+SHAPES = [(64, 64), (48, 96), (96, 48), (1, 1), (20, 4000), (4000, 20)]
+
+
+@pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('levels', [1, 5])
 def test_nothing_is_cut_off_or_overlaps(shape, levels):
     image = np.zeros((*shape, 3), dtype=np.uint8)
@@ -124,6 +127,7 @@ def test_nothing_is_cut_off_or_overlaps(shape, levels):
     figure = draw_overview(image, stages, truth=np.zeros((2, 4)))
     pixels = render(figure, DPI)
     assert pixels.shape[1] == round(WIDTH * DPI)
+    assert pixels.shape[0] < 2000
     canvas = figure.bbox
     boxes = [ax.get_tightbbox() for ax in figure.axes]
     for i, box in enumerate(boxes):
@@ -135,6 +139,31 @@ def test_nothing_is_cut_off_or_overlaps(shape, levels):
     for ax in figure.axes[: 3 + levels]:
         assert ax.get_xlim() == (0, shape[1])
         assert ax.get_ylim() == (shape[0], 0)
-        box = ax.get_position()
-        ratio = box.height * pixels.shape[0] / (box.width * pixels.shape[1])
-        assert ratio == pytest.approx(shape[0] / shape[1], rel=0.01)
+        box = ax.get_window_extent()
+        assert min(box.width, box.height) >= 0.49 * DPI
+        if max(shape) < 4000:
+            ratio = box.height / box.width
+            assert ratio == pytest.approx(shape[0] / shape[1], rel=0.01)
+
+
+def test_a_long_picture_keeps_its_proportions_while_they_can_be_seen():
+    figure = draw_overview(
+        np.zeros((400, 100, 3), dtype=np.uint8), [('RPN', first_stage())]
+    )
+    (box,) = (ax.get_window_extent() for ax in figure.axes)
+    assert box.height / box.width == pytest.approx(4)
+    assert box.height <= 2 * WIDEST * figure.dpi
+
+
+@pytest.mark.parametrize('levels', [0, 1, 5])
+def test_no_proposal_and_no_object(levels):
+    stage = first_stage(levels)
+    stage = stage._replace(proposals=stage.proposals[:0])
+    figure = draw_overview(IMAGE, [('name', stage)], truth=np.zeros((0, 4)))
+    band = ', ± one std' if levels else ''
+    assert titles(figure)[:2] == [
+        'ground truth\n0 objects',
+        f'name\n0 best proposals, yellow first{band}',
+    ]
+    assert not any(ax.patches for ax in figure.axes[:2])
+    assert render(figure).shape[1] == round(WIDTH * DPI)

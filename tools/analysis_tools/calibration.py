@@ -17,6 +17,7 @@ from typing import Dict, List, NamedTuple, Sequence
 import matplotlib
 import numpy as np
 
+from mmdet_klrpn.benchmark.comparison import check_namesakes
 from mmdet_klrpn.benchmark.tables import Table
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
@@ -183,7 +184,12 @@ def main() -> None:
     if len(args.pairs) % 2:
         parser.error('each config needs a checkpoint behind it')
     runs = []
-    for config, checkpoint in zip(args.pairs[::2], args.pairs[1::2]):
+    pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
+    try:
+        check_namesakes([(Path(config).stem, config) for config, _ in pairs])
+    except (OSError, ValueError) as error:
+        sys.exit(f'calibration: {error}')
+    for config, checkpoint in pairs:
         try:
             runs.append(
                 measure(config, checkpoint, args.proposals, args.images)

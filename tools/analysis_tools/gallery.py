@@ -16,7 +16,7 @@ from torch import nn
 from torchvision.ops import box_iou
 
 from mmdet_klrpn.apis import FirstStage, load_detector, propose
-from mmdet_klrpn.visualization import draw_overview
+from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINES = ROOT / 'configs' / 'faster_rcnn'
@@ -109,14 +109,14 @@ def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
     """Draw a test image; what is seen there.
 
     Args:
-        data (dict): An item of the test data set, in its original size.
+        data (dict): An item of the test data set.
         models (list[nn.Module]): The detectors with RPN and with KL-RPN.
         picture (Path): JPEG file to write.
 
     Returns:
         str: A caption with the number of trees that each finds.
     """
-    image = data['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+    image = seen_image(data['inputs'], data['data_samples'])
     truth = data['data_samples'].gt_instances.bboxes.tensor
     stages: List[Tuple[str, FirstStage]] = []
     for name, model in zip(('RPN', 'KL-RPN'), models):

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
+from mmdet_klrpn.benchmark.comparison import check_namesakes
 from mmdet_klrpn.benchmark.links import format_page, measure_links
 from mmdet_klrpn.benchmark.runs import Run
 
@@ -128,7 +129,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         runs = []
-        for model, config, checkpoint, seed in number(parse(args.detectors)):
+        found = number(parse(args.detectors))
+        check_namesakes([(given.model, given.config) for given in found])
+        for model, config, checkpoint, seed in found:
             print(checkpoint, file=sys.stderr)
             run = measure_links(config, checkpoint, args.train_images)
             runs.append(dict(model=model, seed=seed, **run))

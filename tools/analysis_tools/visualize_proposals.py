@@ -1,17 +1,15 @@
 #!/usr/bin/env python
 """Draw what a detector's first stage proposes, and how sure it is where.
 
-Of each image a JPEG: the best proposals with a band of one standard deviation
-around each edge, the baseline's beside them if one is given, and the standard
-deviation over the image for each level of KL-RPN.
+For each image a JPEG with its name: the best proposals with a band of one
+standard deviation around each edge, the baseline's beside them if one is
+given, and the standard deviation over the image for each level of KL-RPN.
 """
 
 import argparse
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
-import mmcv
-import numpy as np
 from mmcv.transforms import Compose
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import pseudo_collate
@@ -20,7 +18,8 @@ from torch import nn
 
 import mmdet_klrpn  # noqa: F401
 from mmdet_klrpn.apis import load_detector, propose, rpn_head
-from mmdet_klrpn.visualization import draw_overview
+from mmdet_klrpn.utils import distinct_names
+from mmdet_klrpn.visualization import draw_overview, seen_image
 
 
 def main() -> None:
@@ -44,61 +43,95 @@ def main() -> None:
     try:
         if args.top < 1:
             raise ValueError(f'--top must be at least 1, but got {args.top}')
-        check_images(args.images)
+        names = distinct_names(args.images)
+        pictures = [args.out_dir / f'{name}.jpg' for name in names]
+        check_images(args.images, pictures)
         sources = [(args.config, args.checkpoint)]
         if args.baseline:
             sources.insert(0, tuple(args.baseline))
         models = load_models(sources, args.device)
-        for path in args.images:
-            print(draw(path, models, args.top, args.out_dir))
-    except (FileNotFoundError, ValueError) as error:
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+        for path, picture in zip(args.images, pictures):
+            draw(path, models, args.top, picture)
+            print(picture)
+    except (OSError, ValueError) as error:
         parser.error(str(error))
 
 
 def draw(
-    path: Path, models: Sequence[Tuple[str, nn.Module]], top: int, folder: Path
-) -> Path:
-    """Draw what models propose for an image; the path of the picture."""
-    image = read_image(path)
-    stages = [
-        (name, propose(model, batch_of(model, path))[0])
-        for name, model in models
-    ]
-    figure = draw_overview(image, stages, top)
-    folder.mkdir(parents=True, exist_ok=True)
-    picture = folder / f'{path.stem}.jpg'
-    figure.savefig(picture, dpi=80, pil_kwargs=dict(quality=85))
-    return picture
-
-
-def check_images(paths: Sequence[Path]) -> None:
-    """Check that image files exist and that each gives its own picture.
+    path: Path,
+    models: Sequence[Tuple[str, nn.Module]],
+    top: int,
+    picture: Path,
+) -> None:
+    """Draw what models propose for an image.
 
     Args:
-        paths (Sequence[Path]): The files.
+        path (Path): File of the image.
+        models (Sequence[tuple[str, nn.Module]]): Names and detectors.
+        top (int): How many proposals of each to draw.
+        picture (Path): JPEG file to write.
 
     Raises:
-        FileNotFoundError: If one does not exist.
-        ValueError: If two would give pictures of the same name.
+        ValueError: If it is no image, or the detectors load it differently.
     """
-    stems: Dict[str, Path] = {}
-    for path in paths:
+    images, stages = [], []
+    for name, model in models:
+        data = load_image(model, path)
+        images.append(seen_image(data['inputs'], data['data_samples']))
+        (stage,) = propose(model, pseudo_collate([data]))
+        stages.append((name, stage))
+    shapes = {image.shape[:2] for image in images}
+    if len(shapes) > 1:
+        raise ValueError(
+            f'the test pipelines of both configs load {path} in different '
+            f'sizes, {" and ".join(map(str, sorted(shapes)))}: draw them one '
+            'by one, without --baseline'
+        )
+    figure = draw_overview(images[-1], stages, top)
+    figure.savefig(picture, dpi=80, pil_kwargs=dict(quality=85))
+
+
+def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
+    """Check that image files exist and that no picture overwrites an image.
+
+    Args:
+        images (Sequence[Path]): The images.
+        pictures (Sequence[Path]): Files to write.
+
+    Raises:
+        FileNotFoundError: If an image does not exist.
+        ValueError: If a file in the folder of an image would be overwritten,
+            which may be an image too.
+    """
+    folders = set()
+    for path in images:
         if not path.is_file():
             raise FileNotFoundError(f'there is no image {path}')
-        if path.stem in stems:
+        # A link has a folder, and so has what it leads to.
+        folders |= {path.parent.resolve(), path.resolve().parent}
+    for picture in pictures:
+        if picture.exists() and picture.parent.resolve() in folders:
             raise ValueError(
-                f'{stems[path.stem]} and {path} would both be drawn to '
-                f'{path.stem}.jpg: draw them to two folders'
+                f'the picture {picture} would overwrite a file in a folder of '
+                'images: name another --out-dir'
             )
-        stems[path.stem] = path
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image, (H, W, 3), RGB, uint8; ValueError if it is none."""
-    image = mmcv.imread(path)
-    if image is None:
-        raise ValueError(f'{path} is no image that can be read')
-    return image[..., ::-1]
+def load_image(model: nn.Module, path: Path) -> dict:
+    """An image through the test pipeline of a detector's config.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
+    pipeline = Compose(get_test_pipeline_cfg(model.cfg))
+    try:
+        return pipeline(dict(img_path=str(path), img_id=0))
+    except Exception as error:  # whatever a decoder or a transform may raise
+        line = ' '.join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f'{path} is no image that can be read: {line}'
+        ) from error
 
 
 def load_models(
@@ -118,17 +151,12 @@ def load_models(
             of its config.
     """
     models = []
-    for config, checkpoint in sources:
+    names = distinct_names([config for config, _ in sources])
+    for name, (config, checkpoint) in zip(names, sources):
         model = load_detector(config, checkpoint, device)
         rpn_head(model)
-        models.append((Path(config).stem, model))
+        models.append((name, model))
     return models
-
-
-def batch_of(model: nn.Module, path: Path) -> dict:
-    """An image through the test pipeline of a detector's config."""
-    pipeline = Compose(get_test_pipeline_cfg(model.cfg))
-    return pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))])
 
 
 if __name__ == '__main__':

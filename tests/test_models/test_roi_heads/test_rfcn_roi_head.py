@@ -121,8 +121,8 @@ def object_maps(x, y, cells=2):
 def test_a_box_on_the_object_gets_the_vote_that_is_known(dx, dy, vote):
     head = build()
     maps = object_maps(x=2, y=2)
-    edge = 2 * STRIDE
-    box = [0, edge, edge, edge + 6 * STRIDE, edge + 6 * STRIDE]
+    edge, last = 2 * STRIDE, 8 * STRIDE - 1  # pixels of the object
+    box = [0, edge, edge, last, last]
     roi = torch.tensor([box], dtype=torch.float32)
     roi += STRIDE * torch.tensor([0, dx, dy, dx, dy])
     result = head._bbox_forward(maps, roi)
@@ -135,7 +135,7 @@ def test_a_box_of_another_size_gets_a_lower_vote():
     head = build()
     maps = object_maps(x=2, y=2)
     rois = torch.tensor(
-        [[0, 32, 32, 128, 128], [0, 32, 32, 80, 128], [0, 0, 0, 160, 160]],
+        [[0, 32, 32, 127, 127], [0, 32, 32, 79, 127], [0, 0, 0, 159, 159]],
         dtype=torch.float32,
     )
     exact, narrow, wide = head._bbox_forward(maps, rois)['cls_score'][:, 0]

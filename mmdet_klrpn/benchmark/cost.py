@@ -26,7 +26,8 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
     """Parameters, and operations of an image.
 
     As mmdet's get_flops.py: mmengine traces the network and counts a
-    multiplication and its addition as one; NMS and RoI pooling count nothing.
+    multiplication and its addition as one. NMS and RoI pooling count nothing,
+    except the matrix products of R-FCN's ``PSRoIPool``.
 
     Args:
         model (nn.Module): A two-stage detector, in evaluation mode.

@@ -9,8 +9,6 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet_klrpn.models import RFCNRoIHead
-
 from .groups import Groups, Row
 
 
@@ -70,8 +68,6 @@ def sample_rois(
         tuple[int, SamplingResult]: How many proposals are positive, and those
         that are drawn.
     """
-    if isinstance(roi_head, RFCNRoIHead):  # its sampler may pool maps
-        features = roi_head.score_maps(features)
     assigned = roi_head.bbox_assigner.assign(proposals, objects, ignored)
     positive = int((assigned.gt_inds > 0).sum())  # before objects are added
     return positive, roi_head.bbox_sampler.sample(

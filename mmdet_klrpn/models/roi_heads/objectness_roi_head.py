@@ -1,7 +1,6 @@
 """Detections whose scores know how sure their proposals were."""
 
-from contextlib import contextmanager
-from typing import Iterator, List, Tuple
+from typing import Iterable, List, Tuple
 
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
@@ -45,11 +44,39 @@ def weigh_by_objectness(
     return torch.cat([probabilities, background], dim=1).clamp(min=tiny).log()
 
 
+class ScoredFeatures(tuple):
+    """Features, or maps, and the scores of the RoIs that read them.
+
+    mmdet's RoI heads hand features on to ``_bbox_forward`` as they are, so
+    scores that travel with them need no state of the head. Slices are plain
+    tuples.
+
+    Attributes:
+        scores (list[Tensor]): (n_i, ) in [0, 1] for each image, of its RoIs
+            in their order; in ``loss``, of all that its sampler draws from.
+        power (float): Exponent of the scores, see :class:`ObjectnessMixin`.
+    """
+
+    def __new__(
+        cls,
+        features: Iterable[Tensor],
+        scores: List[Tensor],
+        power: float = 0.0,
+    ) -> 'ScoredFeatures':
+        """Make the tuple, whose items are fixed here."""
+        self = super().__new__(cls, features)
+        self.scores, self.power = scores, power
+        return self
+
+
 class ObjectnessMixin:
     """Scores detections by their proposals' scores too.
 
     To be inherited before :class:`StandardRoIHead`, by a class that hands the
-    results of its ``_bbox_forward`` to :meth:`weigh`.
+    results of its ``_bbox_forward`` to :meth:`weigh`. Proposals without scores
+    count as sure, with a score of 1: the power changes nothing of them, and
+    the prior adds what it has learned of 1. The head keeps nothing from one
+    call to the next.
 
     Args:
         objectness_power (float): Exponent of the proposals' scores, by which
@@ -91,14 +118,27 @@ class ObjectnessMixin:
         self.objectness_power = objectness_power
         self.objectness_prior = None
         if objectness_prior:
-            if isinstance(self.bbox_sampler, OHEMSampler):
+            sampler = self.bbox_sampler
+            if any(
+                isinstance(getattr(sampler, part, None), OHEMSampler)
+                for part in ('pos_sampler', 'neg_sampler')
+            ):
                 raise ValueError(
                     'objectness_prior must be False with OHEMSampler, which '
                     'scores RoIs without telling which proposals they are, '
                     'but got True'
                 )
             self.objectness_prior = ObjectnessPrior(self.bbox_head.num_classes)
-        self._objectness = None
+
+    def forward(
+        self,
+        x: Tuple[Tensor],
+        rpn_results_list: InstanceList,
+        batch_data_samples: SampleList = None,
+    ) -> tuple:
+        """Give the outputs that :meth:`predict_bbox` decodes."""
+        x = self._with_scores(x, rpn_results_list)
+        return super().forward(x, rpn_results_list, batch_data_samples)
 
     def loss(
         self,
@@ -106,14 +146,15 @@ class ObjectnessMixin:
         rpn_results_list: InstanceList,
         batch_data_samples: SampleList,
     ) -> dict:
-        """See the parent."""
+        """Give the sampled proposals' scores to the prior, if there is one."""
         if self.objectness_prior is not None:
-            self._scores = [
+            scores = [
                 self._scores_to_sample(proposals, sample.gt_instances)
                 for proposals, sample in zip(
                     rpn_results_list, batch_data_samples
                 )
             ]
+            x = ScoredFeatures(x, scores)
         return super().loss(x, rpn_results_list, batch_data_samples)
 
     def _scores_to_sample(
@@ -139,15 +180,14 @@ class ObjectnessMixin:
     def bbox_loss(
         self, x: Tuple[Tensor], sampling_results: List[SamplingResult]
     ) -> dict:
-        """See the parent."""
-        if self.objectness_prior is None:
-            return super().bbox_loss(x, sampling_results)
-        sampled = [
-            scores[torch.cat([result.pos_inds, result.neg_inds])]
-            for scores, result in zip(self._scores, sampling_results)
-        ]
-        with self._given(torch.cat(sampled)):
-            return super().bbox_loss(x, sampling_results)
+        """Keep the scores of what was sampled."""
+        if isinstance(x, ScoredFeatures):
+            scores = [
+                own[torch.cat([result.pos_inds, result.neg_inds])]
+                for own, result in zip(x.scores, sampling_results)
+            ]
+            x = ScoredFeatures(x, scores)
+        return super().bbox_loss(x, sampling_results)
 
     def predict_bbox(
         self,
@@ -157,36 +197,40 @@ class ObjectnessMixin:
         rcnn_test_cfg: ConfigType,
         rescale: bool = False,
     ) -> InstanceList:
-        """See the parent. Proposals without scores count as sure."""
+        """Predict with the proposals' scores."""
+        x = self._with_scores(x, rpn_results_list)
+        return super().predict_bbox(
+            x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale
+        )
+
+    def _with_scores(
+        self, x: Tuple[Tensor], rpn_results_list: InstanceList
+    ) -> ScoredFeatures:
+        """Features with what a test takes of the proposals' scores."""
         scores = [_scores(proposals) for proposals in rpn_results_list]
-        with self._given(torch.cat(scores), self.objectness_power):
-            return super().predict_bbox(
-                x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale
-            )
+        return ScoredFeatures(x, scores, self.objectness_power)
 
-    def weigh(self, results: dict) -> dict:
-        """What ``_bbox_forward`` gives, by the objectness of its RoIs."""
-        if self._objectness is None:
-            return results
-        objectness, power = self._objectness
+    def weigh(self, results: dict, x: Tuple[Tensor]) -> dict:
+        """Weigh the logits of classes by the scores of the RoIs.
+
+        Args:
+            results (dict[str, Tensor]): Of ``_bbox_forward``, for n RoIs.
+            x (ScoredFeatures | tuple[Tensor]): Features that it was given. If
+                they carry no scores, since a detector such as SoftTeacher
+                calls it directly, all RoIs count as sure.
+
+        Returns:
+            dict[str, Tensor]: The same, with other ``cls_score``.
+        """
+        logits = results['cls_score']
+        objectness, power = logits.new_ones(len(logits)), 0.0
+        if isinstance(x, ScoredFeatures):
+            objectness, power = torch.cat(x.scores), x.power
         if self.objectness_prior is not None:
-            results['cls_score'] = self.objectness_prior(
-                results['cls_score'], objectness
-            )
+            logits = self.objectness_prior(logits, objectness)
         if power:
-            results['cls_score'] = weigh_by_objectness(
-                results['cls_score'], objectness, power
-            )
-        return results
-
-    @contextmanager
-    def _given(self, objectness: Tensor, power: float = 0.0) -> Iterator[None]:
-        """For the RoIs of one call of ``_bbox_forward``, (n, ) scores."""
-        self._objectness = objectness, power
-        try:
-            yield
-        finally:
-            self._objectness = None
+            logits = weigh_by_objectness(logits, objectness, power)
+        return dict(results, cls_score=logits)
 
 
 def _scores(proposals: InstanceData) -> Tensor:
@@ -212,5 +256,5 @@ class ObjectnessRoIHead(ObjectnessMixin, StandardRoIHead):
         super().__init__(*args, objectness_power=objectness_power, **kwargs)
 
     def _bbox_forward(self, x: Tuple[Tensor], rois: Tensor) -> dict:
-        """See the parent."""
-        return self.weigh(super()._bbox_forward(x, rois))
+        """Weigh the parent's scores of classes."""
+        return self.weigh(super()._bbox_forward(x, rois), x)

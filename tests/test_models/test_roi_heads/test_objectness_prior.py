@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from test_objectness_roi_head import build, predict
 from test_rfcn_roi_head import features, proposals, sample
@@ -169,9 +169,79 @@ def test_no_proposal_is_no_error():
     assert losses['loss_bbox'] == 0
 
 
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(objectness_power=2.0),
+        dict(objectness_power=0.0, objectness_prior=True),
+        dict(objectness_power=0.5, objectness_prior=True),
+    ],
+)
+@torch.no_grad()
+def test_the_raw_outputs_are_those_that_prediction_uses(kind, options):
+    head = build(kind, **options)
+    given = [proposals(5), proposals(7)[2:]]
+    predicted = predict(head, given)
+    logits, offsets = head.forward(features(2), given)
+    rois = bbox2roi([own.bboxes for own in given])
+    plain = build(kind, objectness_power=0.0)
+    plain.load_state_dict(head.state_dict(), strict=False)
+    plain = plain._bbox_forward(features(2), rois)
+    assert (logits - plain['cls_score']).abs().max() > 0.01
+    assert torch.equal(offsets, plain['bbox_pred'])
+    scores = torch.cat([own.scores for own in predicted])
+    torch.testing.assert_close(logits.softmax(dim=1), scores)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@torch.no_grad()
+def test_a_call_within_a_call_changes_neither(kind):
+    head = build_prior(kind, objectness_power=1.0)
+    outer, inner = [proposals(9)], [proposals(9)[4:]]
+    expected = predict(head, outer)[0].scores, predict(head, inner)[0].scores
+    state, results = dict(vars(head)), []
+
+    def once(*args):
+        handle.remove()
+        results.append(predict(head, inner)[0].scores)
+
+    handle = head.bbox_head.register_forward_hook(once)
+    results.insert(0, predict(head, outer)[0].scores)
+    assert torch.equal(results[0], expected[0])
+    assert torch.equal(results[1], expected[1])
+    samples, found = images()
+    head.loss(features(2), found, samples)
+    assert vars(head) == state  # nothing is kept
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@torch.no_grad()
+def test_regions_without_scores_count_as_sure_everywhere(kind):
+    """SoftTeacher gives scores to neither of student and teacher."""
+    head = build_prior(kind, objectness_power=2.0)
+    samples, found = images()
+    head.loss(features(2), found, samples)  # leaves no scores behind
+    given = [proposals(9)]
+    rois = bbox2roi([given[0].bboxes])
+    student = head._bbox_forward(features(), rois)['cls_score']
+    (teacher,) = predict(head, [InstanceData(bboxes=given[0].bboxes)])
+    torch.testing.assert_close(student.softmax(dim=1), teacher.scores)
+    sure = InstanceData(bboxes=given[0].bboxes, scores=torch.ones(9))
+    assert torch.equal(predict(head, [sure])[0].scores, teacher.scores)
+    assert not torch.equal(predict(head, given)[0].scores, teacher.scores)
+
+
 def test_refuses_regions_whose_scores_are_not_known():
     with pytest.raises(ValueError, match='must be False with OHEMSampler'):
         build_prior(sampler='OHEMSampler')
+    parts = dict(
+        pos_sampler=dict(type='RandomSampler'),
+        neg_sampler=dict(type='OHEMSampler'),
+    )
+    mixed = dict(type='CombinedSampler', num=9, pos_fraction=0.5, **parts)
+    with pytest.raises(ValueError, match='must be False with OHEMSampler'):
+        build_prior(sampler=mixed)
     seesaw = dict(loss_cls=dict(type='SeesawLoss', num_classes=2))
     with pytest.raises(ValueError, match='prior must be False with Seesaw'):
         build_prior(bbox_head=seesaw, objectness_power=0.0)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from test_ps_roi_pool import naive_pool, round_away
 
 from mmdet_klrpn.models import PSRoIExtractor
 
@@ -34,12 +35,7 @@ def score_maps(num_classes=4):
     return torch.randn(2, num_classes * K * K, 10, 9, dtype=torch.float64)
 
 
-def round_away(value):
-    """Round halves away from zero, as C does."""
-    return int(math.copysign(math.floor(abs(value) + 0.5), value))
-
-
-def naive_pool(maps, rois):
+def naive_torchvision_pool(maps, rois):
     """Mean of the cells of each bin; corners of RoIs are rounded to cells."""
     _, channels, height, width = maps.shape
     out = maps.new_zeros(len(rois), channels // K**2, K, K)
@@ -101,11 +97,18 @@ def naive_align(maps, rois, samples):
     return out
 
 
-def test_pool_is_the_mean_of_the_cells_of_each_bin():
+def test_pool_rounds_as_the_authors_do():
     maps = score_maps()
     bins = extractor('PSRoIPool')((maps,), ROIS)
     assert bins.shape == (5, 4, K, K)
-    torch.testing.assert_close(bins, naive_pool(maps, ROIS))
+    torch.testing.assert_close(bins, naive_pool(maps, ROIS, K, 1 / STRIDE))
+
+
+def test_torchvisions_pool_is_the_mean_of_the_cells_of_each_bin():
+    maps = score_maps()
+    bins = extractor('TorchvisionPSRoIPool')((maps,), ROIS)
+    assert bins.shape == (5, 4, K, K)
+    torch.testing.assert_close(bins, naive_torchvision_pool(maps, ROIS))
 
 
 def test_align_is_the_mean_of_the_samples_of_each_bin():
@@ -114,7 +117,9 @@ def test_align_is_the_mean_of_the_samples_of_each_bin():
     torch.testing.assert_close(bins, naive_align(maps, ROIS, samples=2))
 
 
-@pytest.mark.parametrize('kind', ['PSRoIPool', 'PSRoIAlign'])
+@pytest.mark.parametrize(
+    'kind', ['PSRoIPool', 'PSRoIAlign', 'TorchvisionPSRoIPool']
+)
 def test_half_precision_is_pooled_in_float32(kind):
     maps = score_maps().bfloat16().requires_grad_()
     kwargs = dict(sampling_ratio=2) if kind == 'PSRoIAlign' else {}
@@ -126,9 +131,10 @@ def test_half_precision_is_pooled_in_float32(kind):
     assert maps.grad.abs().sum() > 0
 
 
-def test_no_region():
+@pytest.mark.parametrize('kind', ['PSRoIPool', 'TorchvisionPSRoIPool'])
+def test_no_region(kind):
     maps = score_maps().requires_grad_()
-    bins = extractor('PSRoIPool')((maps,), ROIS[:0])
+    bins = extractor(kind)((maps,), ROIS[:0])
     assert bins.shape == (0, 4, K, K)
     bins.sum().backward()
     assert maps.grad.abs().sum() == 0

@@ -1,10 +1,13 @@
 """R-FCN's second stage: pooling, voting, sampling, and what it costs."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from mmdet.models.backbones import ResNet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
@@ -17,6 +20,8 @@ SIZE = 160
 
 def config(num=16, sampler='RandomSampler', **kwargs):
     """Config of a small head: two classes, K x K bins, no shared head."""
+    if isinstance(sampler, str):
+        sampler = dict(type=sampler, num=num, pos_fraction=0.25)
     return ConfigDict(
         type='RFCNRoIHead',
         bbox_roi_extractor=dict(
@@ -39,7 +44,7 @@ def config(num=16, sampler='RandomSampler', **kwargs):
                 min_pos_iou=0.5,
                 match_low_quality=False,
             ),
-            sampler=dict(type=sampler, num=num, pos_fraction=0.25),
+            sampler=sampler,
             pos_weight=-1,
         ),
         test_cfg=dict(
@@ -121,8 +126,8 @@ def object_maps(x, y, cells=2):
 def test_a_box_on_the_object_gets_the_vote_that_is_known(dx, dy, vote):
     head = build()
     maps = object_maps(x=2, y=2)
-    edge = 2 * STRIDE
-    box = [0, edge, edge, edge + 6 * STRIDE, edge + 6 * STRIDE]
+    edge, last = 2 * STRIDE, 8 * STRIDE - 1  # pixels of the object
+    box = [0, edge, edge, last, last]
     roi = torch.tensor([box], dtype=torch.float32)
     roi += STRIDE * torch.tensor([0, dx, dy, dx, dy])
     result = head._bbox_forward(maps, roi)
@@ -135,7 +140,7 @@ def test_a_box_of_another_size_gets_a_lower_vote():
     head = build()
     maps = object_maps(x=2, y=2)
     rois = torch.tensor(
-        [[0, 32, 32, 128, 128], [0, 32, 32, 80, 128], [0, 0, 0, 160, 160]],
+        [[0, 32, 32, 127, 127], [0, 32, 32, 79, 127], [0, 0, 0, 159, 159]],
         dtype=torch.float32,
     )
     exact, narrow, wide = head._bbox_forward(maps, rois)['cls_score'][:, 0]
@@ -287,9 +292,70 @@ def test_autocast_keeps_the_scores_in_float32():
     assert torch.isfinite(head.bbox_head.rfcn_conv.weight.grad).all()
 
 
+@pytest.mark.parametrize('sampler', ['RandomSampler', 'OHEMSampler'])
+@pytest.mark.parametrize('power', [0.0, 1.0])
+def test_maps_may_stand_for_features(sampler, power):
+    head = build(sampler=sampler, objectness_power=power)
+    x, given = features(2), [proposals(30), proposals(40)]
+    samples = [sample([[20, 20, 60, 60]]), sample()]
+    rois = bbox2roi([own.bboxes for own in given])
+    metas = [own.metainfo for own in samples]
+
+    def results(x):
+        raw = head._bbox_forward(x, rois)
+        boxes = head.predict_bbox(x, metas, given, head.test_cfg)
+        torch.manual_seed(0)
+        losses = head.loss(x, deepcopy(given), samples)
+        return (
+            *raw.values(),
+            *head.forward(x, given),
+            *[own.scores for own in boxes],
+            losses['loss_cls'],
+            losses['loss_bbox'],
+        )
+
+    for ours, theirs in zip(results(head.score_maps(x)), results(x)):
+        assert torch.equal(ours, theirs)
+
+
 def test_mask_head_is_refused():
     with pytest.raises(ValueError, match='mask_head must be None'):
         build(mask_head=dict(type='FCNMaskHead'), mask_roi_extractor=None)
+
+
+@pytest.mark.parametrize(
+    ('part', 'changes', 'message'),
+    [
+        (
+            'bbox_roi_extractor',
+            dict(output_size=7),
+            'output_size must be bbox_head.roi_feat_size, 3, but got 7',
+        ),
+        (
+            'bbox_roi_extractor',
+            dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=K),
+                out_channels=8,
+                featmap_strides=[16],
+            ),
+            'bbox_roi_extractor must be a PSRoIExtractor',
+        ),
+        (
+            'bbox_head',
+            dict(type='Shared2FCBBoxHead', in_channels=8, num_classes=2),
+            'bbox_head must be a RFCNBBoxHead',
+        ),
+    ],
+)
+def test_parts_that_do_not_vote_are_refused(part, changes, message):
+    cfg = config()
+    if 'type' in changes:
+        cfg[part] = changes
+    else:
+        cfg[part].roi_layer.update(changes)
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(cfg)
 
 
 def test_more_than_one_level_is_refused():

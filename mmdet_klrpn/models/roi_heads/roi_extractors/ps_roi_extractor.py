@@ -1,4 +1,4 @@
-"""Position-sensitive pooling by torchvision, for mmcv has none."""
+"""Position-sensitive pooling, which mmcv lacks."""
 
 from typing import List, Tuple
 
@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision import ops
 
-_LAYERS = dict(PSRoIPool=ops.PSRoIPool, PSRoIAlign=ops.PSRoIAlign)
+from .ps_roi_pool import PSRoIPool
+
+_LAYERS = dict(
+    PSRoIPool=PSRoIPool,
+    PSRoIAlign=ops.PSRoIAlign,
+    TorchvisionPSRoIPool=ops.PSRoIPool,
+)
 
 
 @MODELS.register_module()
@@ -21,11 +27,18 @@ class PSRoIExtractor(BaseRoIExtractor):
     j reads the maps of that place alone, k * k of them a class.
 
     Args:
-        roi_layer (dict): ``type`` 'PSRoIPool', as in the paper, which rounds
-            to cells of the map and takes the mean of a bin's cells, or
-            'PSRoIAlign', which does not round and takes that of bilinear
-            samples; ``output_size``, the bins along each side; and further
-            arguments of torchvision's operator.
+        roi_layer (dict): ``type``, one of the operators below;
+            ``output_size``, the bins along each side; and further arguments
+            of the operator.
+
+            - 'PSRoIPool': mean of a bin's cells, rounded as by the authors of
+              R-FCN, see :func:`ps_roi_pool`.
+            - 'PSRoIAlign': torchvision's, the mean of bilinear samples,
+              without rounding. It takes ``sampling_ratio``.
+            - 'TorchvisionPSRoIPool': torchvision's, the mean of a bin's cells,
+              where the RoI's corners are rounded to cells first. At stride 16
+              that moves bins by 2 to 4 pixels.
+
         featmap_stride (int): Stride of the map, in input pixels.
         init_cfg (dict | list[dict], optional): Unused; there is no weight.
 
@@ -45,7 +58,7 @@ class PSRoIExtractor(BaseRoIExtractor):
     def build_roi_layers(
         self, layer_cfg: ConfigType, featmap_strides: List[int]
     ) -> nn.ModuleList:
-        """Build the operator, one of torchvision and not of mmcv.
+        """Build the operator, which is none of mmcv's.
 
         Args:
             layer_cfg (dict): ``roi_layer``.
@@ -78,9 +91,12 @@ class PSRoIExtractor(BaseRoIExtractor):
             Tensor: Bins, (n, D, k, k).
         """
         (maps,) = feats
+        (layer,) = self.roi_layers
+        if isinstance(layer, PSRoIPool):
+            return layer(maps, rois)
         dtype = torch.promote_types(maps.dtype, torch.float32)
         maps = maps.to(dtype)
-        if isinstance(self.roi_layers[0], ops.PSRoIPool):
-            # It never reads the last row and column, where the paper's does.
+        if isinstance(layer, ops.PSRoIPool):
+            # It never reads the last row and column, as the others do.
             maps = pad(maps, (0, 1, 0, 1))
-        return self.roi_layers[0](maps, rois.to(dtype))
+        return layer(maps, rois.to(dtype))

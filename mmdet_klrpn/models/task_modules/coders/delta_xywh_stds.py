@@ -27,11 +27,15 @@ def decode_delta_xywh_stds(
 
     To first order, with independent offsets,
     :math:`\mathrm{var}(x_{1,2}) = (w_a c_x \sigma_x)^2
-    + (\tfrac12 w c_w \sigma_w)^2`, where w is the decoded width. The clipping
-    of boxes to the image is left out: the std is that of the unclipped box.
+    + (\tfrac12 w c_w \sigma_w)^2`, where w is the decoded width. Where the
+    decoder clips :math:`d_w`, or with ``add_ctr_clamp`` the shift of the
+    centre, its derivative is 0 and that term is left out. The clipping of
+    boxes at the border of the image is not modelled, also with
+    ``clip_border``: the std is that of the unclipped box.
 
     Args:
-        coder (DeltaXYWHBBoxCoder): The coder that decodes the boxes.
+        coder (DeltaXYWHBBoxCoder): The coder that decodes the boxes, with its
+            own ``wh_ratio_clip`` of 16 / 1000.
         priors (Tensor | BaseBoxes): (n, 4), as x1, y1, x2, y2 in input pixels.
         deltas (Tensor): (n, 4), predicted means dx, dy, dw, dh, encoded.
         stds (Tensor): (n, 4) or (n, 1), their std in encoded offsets.
@@ -46,7 +50,14 @@ def decode_delta_xywh_stds(
     shifts = deltas.new_tensor(coder.means)
     stds = stds.expand(-1, 4) * scales
 
-    dwh = (deltas * scales + shifts)[:, 2:].clamp(-_MAX_RATIO, _MAX_RATIO)
+    deltas = deltas * scales + shifts
+    shift, dwh = prior_wh * deltas[:, :2], deltas[:, 2:]
     centre_std = prior_wh * stds[:, :2]
-    half_size_std = 0.5 * prior_wh * dwh.exp() * stds[:, 2:]
+    min_ratio = -_MAX_RATIO
+    if coder.add_ctr_clamp:
+        centre_std = centre_std * (shift.abs() <= coder.ctr_clamp)
+        min_ratio = -math.inf
+    is_free = (dwh >= min_ratio) & (dwh <= _MAX_RATIO)
+    size = prior_wh * dwh.clamp(min_ratio, _MAX_RATIO).exp()
+    half_size_std = 0.5 * size * stds[:, 2:] * is_free
     return torch.hypot(centre_std, half_size_std).repeat(1, 2)

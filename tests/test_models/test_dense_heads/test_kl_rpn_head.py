@@ -16,7 +16,8 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch.distributions import Normal, kl_divergence
 
-from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.models import KLRPNHead, TopKMaxIoUAssigner
+from mmdet_klrpn.models.dense_heads import kl_rpn_head
 
 STRIDES = (8, 16)
 SHAPE = (64, 96)
@@ -264,12 +265,25 @@ def test_each_object_has_its_best_anchors_for_positives():
     assert counts[2] == (ious >= ninth).sum() >= 9
 
 
-def test_another_assigner_is_left_as_it_is():
+def test_the_log_says_which_assigner_it_is(monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        kl_rpn_head, 'print_log', lambda text, **_: logged.append(text)
+    )
+    head = build_head()
+    assert isinstance(head.assigner, TopKMaxIoUAssigner)
+    assert head.assigner.topk == 9
+    (text,) = logged
+    assert 'replaces the MaxIoUAssigner' in text
+    assert 'topk=9' in text
     given = dict(TRAIN_CFG.assigner, type='TopKMaxIoUAssigner', topk=3)
     head = build_head(train_cfg=ConfigDict(TRAIN_CFG, assigner=given))
     assert head.assigner.topk == 3
+    assert 'keeps the TopKMaxIoUAssigner' in logged[1]
+    # Nothing is replaced, so nothing is said.
     assert type(build_head(pos_topk=0).assigner) is MaxIoUAssigner
     assert not hasattr(build_head(train_cfg=None), 'assigner')
+    assert len(logged) == 2
 
 
 def test_without_a_loss_of_means_the_divergence_trains_them():

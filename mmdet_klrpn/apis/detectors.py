@@ -18,7 +18,7 @@ from .checkpoint_heads import watch_heads, wrong_heads
 
 def load_detector(
     config: Union[str, Path, Config],
-    checkpoint: Union[str, Path],
+    checkpoint: Union[str, Path, None],
     device: str = 'cpu',
 ) -> nn.Module:
     """Build a detector and load a checkpoint that must have all its weights.
@@ -29,8 +29,9 @@ def load_detector(
 
     Args:
         config (str or Path or Config): The config, or its file.
-        checkpoint (str or Path): File or URL of the checkpoint. More than the
-            detector's weights may be in it, such as those of a second stage.
+        checkpoint (str or Path, optional): File or URL of the checkpoint.
+            More than the detector's weights may be in it, such as those of a
+            second stage. None leaves them random.
         device (str): Where to put the detector. Defaults to 'cpu'.
 
     Returns:
@@ -48,15 +49,17 @@ def load_detector(
     if scope is not None:
         init_default_scope(scope)
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    stored = CheckpointLoader.load_checkpoint(
-        str(checkpoint), map_location='cpu'
-    )
-    reason = _load(model, stored)
-    if reason:
-        raise ValueError(
-            f'{checkpoint} does not fit {config.filename or "the config"}: '
-            f'{reason}'
+    stored: dict = {}
+    if checkpoint is not None:
+        stored = CheckpointLoader.load_checkpoint(
+            str(checkpoint), map_location='cpu'
         )
+        reason = _load(model, stored)
+        if reason:
+            raise ValueError(
+                f'{checkpoint} does not fit '
+                f'{config.filename or "the config"}: {reason}'
+            )
     model.cfg = config
     model.dataset_meta = _dataset_meta(stored)
     return model.to(device).eval()

@@ -10,10 +10,9 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.dist import master_only
 from mmengine.fileio import get
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmdet_klrpn.apis import propose
+from mmdet_klrpn.apis import propose, rpn_head
 from mmdet_klrpn.visualization import draw_overview, render
 
 
@@ -51,6 +50,18 @@ class ProposalVisualizationHook(Hook):
         self._validations = 0
         self._left = 0
 
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a model that proposes nothing, before it is trained.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If its model has no region proposal head.
+        """
+        if self.interval > 0:
+            rpn_head(runner.model)
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Decide whether images of this validation are drawn.
 
@@ -82,11 +93,8 @@ class ProposalVisualizationHook(Hook):
 
     @master_only
     def _draw(self, runner: Runner, data_batch: dict) -> None:
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
         batch = {key: data_batch[key][: self._left] for key in data_batch}
-        stages = propose(model, batch)
+        stages = propose(runner.model, batch)
         self._left -= len(stages)
         for sample, stage in zip(batch['data_samples'], stages):
             content = get(sample.img_path, backend_args=self.backend_args)

@@ -1,17 +1,14 @@
 """Detectors and the checkpoints that they may be loaded from."""
 
-import logging
 import re
 from collections import OrderedDict
-from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG
+from conftest import KL_RPN_CONFIG, warnings_logged
 from mmdet.apis import init_detector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner.checkpoint import get_state_dict
 
@@ -54,19 +51,6 @@ def without_std_range(state):
     return OrderedDict(
         (k, v) for k, v in state.items() if not k.endswith('std_range')
     )
-
-
-@contextmanager
-def warnings_logged():
-    lines = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(handler)
 
 
 def save(path, state, **meta):

@@ -233,7 +233,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         Raises:
             ValueError: If no anchor lies inside an image, or a box is not
                 finite.
-            FloatingPointError: If a loss is not finite.
+            FloatingPointError: If a loss is not finite; under autocast, where
+                a gradient scaler skips the step, if several in a row are not.
         """
         grid, samples = self.sample_anchors(
             logits,
@@ -261,7 +262,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         losses['loss_rpn_neg'] = self._loss_neg(
             mean[neg], log_var[neg], avg_factor
         )
-        check_losses(losses, f'raise rpn_head.min_std={self.min_std}')
+        advice = f'raise rpn_head.min_std={self.min_std}'
+        self._num_skipped = check_losses(losses, self._num_skipped, advice)
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,

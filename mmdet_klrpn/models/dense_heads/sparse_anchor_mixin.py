@@ -9,6 +9,7 @@ Shapes, for this file and the heads that use it:
     M     anchors of an image that enter NMS
 """
 
+import math
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -30,7 +31,7 @@ from mmdet_klrpn.models.task_modules import (
     take_rows,
 )
 
-from .finite import are_finite, check_boxes, rows_unless_broken
+from .finite import check_boxes, is_autocast, rows_unless_broken, warn
 from .sparse_nms import suppress
 
 
@@ -61,6 +62,11 @@ class SparseAnchorMixin:
     those of RPNHead, up to ties. Assigners, samplers and kinds of NMS other
     than the usual ones run as in mmdet.
     """
+
+    # Steps in a row whose losses were not finite, and whether the log has said
+    # that proposals were not.
+    _num_skipped = 0
+    _has_dropped = False
 
     def sample_anchors(
         self,
@@ -238,12 +244,35 @@ class SparseAnchorMixin:
 
         Raises:
             FloatingPointError: If a prediction that would enter NMS is not
-                finite.
+                finite, in training. In a test it is dropped, and under
+                autocast, where a gradient scaler may skip the step.
         """
         cfg = self.test_cfg if cfg is None else cfg
+        args = (cls_scores, bbox_preds, batch_img_metas, cfg, rescale)
+        try:
+            return self._predict(*args)
+        except FloatingPointError as error:
+            if self.training and not is_autocast(cls_scores[0]):
+                raise
+            if not self._has_dropped:
+                warn(f'{error}. Until then such boxes are dropped')
+                self._has_dropped = True
+        # So that nobody pays for it, or waits, where all is well.
+        return self._predict(*args, drop=True)
+
+    def _predict(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_img_metas: List[dict],
+        cfg: ConfigDict,
+        rescale: bool,
+        drop: bool = False,
+    ) -> InstanceList:
+        """Proposals; ``drop`` those not finite, or raise an error."""
         grid = self._grid(cls_scores)
         levels = [
-            self._best_of_level(*level, cfg.get('nms_pre', -1))
+            self._best_of_level(*level, cfg.get('nms_pre', -1), drop)
             for level in zip(cls_scores, bbox_preds, grid.first_bases)
         ]
         # (N, M, S), (N, M, 4), and (N, M) each of the places.
@@ -251,7 +280,6 @@ class SparseAnchorMixin:
         level_ids = torch.cat(
             [torch.full_like(x[0], i) for i, (*_, x) in enumerate(levels)]
         )
-        broken = ~(are_finite(scores) & are_finite(deltas))
         return [
             self._propose(
                 grid.boxes(Place(*place).at(i), scores.dtype),
@@ -259,10 +287,10 @@ class SparseAnchorMixin:
                 deltas[i].to(scores.dtype),
                 scores[i],
                 level_ids,
-                broken[i],
                 img_meta,
                 cfg,
                 rescale,
+                drop,
             )
             for i, img_meta in enumerate(batch_img_metas)
         ]
@@ -273,21 +301,23 @@ class SparseAnchorMixin:
         deltas: Tensor,
         cls_scores: Tensor,
         level_ids: Tensor,
-        broken: Tensor,
         img_meta: dict,
         cfg: ConfigDict,
         rescale: bool,
+        drop: bool,
     ) -> InstanceData:
-        """Proposals of an image from M anchors and predictions of them.
-
-        ``broken`` is whether one of them is not finite, on the device still.
-        """
+        """Proposals of an image from M anchors and predictions of them."""
+        bboxes = self.bbox_coder.decode(
+            priors, deltas, max_shape=img_meta['img_shape']
+        )
+        numbers = [cls_scores, deltas, get_box_tensor(bboxes)]
+        finite = torch.isfinite(torch.cat(numbers, dim=1)).all(dim=1)
+        broken = torch.zeros_like(finite) if drop else ~finite.all()
         results = InstanceData(
-            bboxes=self.bbox_coder.decode(
-                priors, deltas, max_shape=img_meta['img_shape']
-            ),
+            bboxes=bboxes,
             scores=self._scores(cls_scores),
             level_ids=level_ids,
+            finite=finite,
             broken=broken.expand(len(priors)),
             rows=torch.arange(len(priors), device=priors.device),
         )
@@ -303,9 +333,16 @@ class SparseAnchorMixin:
         return results
 
     def _best_of_level(
-        self, cls_score: Tensor, bbox_pred: Tensor, first: int, nms_pre: int
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        first: int,
+        nms_pre: int,
+        drop: bool,
     ) -> Tuple[Tensor, ...]:
         """Predictions and places of the ``nms_pre`` best of each image.
+
+        Those that are to be dropped come last.
 
         Returns:
             tuple: (N, k, S) scores, (N, k, 4) offsets, and three of (N, k):
@@ -314,6 +351,11 @@ class SparseAnchorMixin:
         width = cls_score.shape[-1]
         cells = width * cls_score.shape[-2]
         ranking = self._ranking(cls_score.detach()).flatten(1)
+        count = ranking.shape[1] // cells
+        if drop:  # for top-k takes NaN for the largest
+            for maps in (cls_score, bbox_pred):
+                finite = torch.isfinite(maps).unflatten(1, (count, -1)).all(2)
+                ranking = ranking.masked_fill(~finite.flatten(1), -math.inf)
         images = torch.arange(len(ranking), device=ranking.device)[:, None]
         if 0 < nms_pre < ranking.shape[1]:
             index = ranking.topk(nms_pre, dim=1, sorted=False).indices
@@ -322,7 +364,6 @@ class SparseAnchorMixin:
             index = index.expand(len(ranking), -1)
         base, cell = index // cells, index % cells
         place = Place(base, cell % width, cell // width)
-        count = ranking.shape[1] // cells
         scores, deltas = (
             take_rows(maps.detach(), count, images, place)
             for maps in (cls_score, bbox_pred)
@@ -338,22 +379,22 @@ class SparseAnchorMixin:
         img_meta: Optional[dict] = None,
     ) -> InstanceData:
         """What RPNHead does, but faster where NMS is plain."""
-        broken = results.pop('broken')
+        broken, finite = results.pop('broken'), results.pop('finite')
         plain = set(cfg.nms or ()) == {'type', 'iou_threshold'}
         if not plain or cfg.nms['type'] != 'nms' or cfg.max_per_img <= 0:
-            rows_unless_broken(broken, broken, img_meta)
+            results = results[rows_unless_broken(finite, broken, img_meta)]
             return super()._bbox_post_process(
                 results, cfg, rescale, with_nms, img_meta
             )
         if rescale:
             factor = [1 / scale for scale in img_meta['scale_factor']]
             results.bboxes = scale_boxes(results.bboxes, factor)
-        large = torch.ones_like(broken)
+        wanted = finite
         if cfg.get('min_bbox_size', -1) >= 0:
             width, height = get_box_wh(results.bboxes)
-            large = torch.min(width, height) > cfg.min_bbox_size
+            wanted = finite & (torch.min(width, height) > cfg.min_bbox_size)
         # Once by number, where a mask would stop a GPU for each field.
-        results = results[rows_unless_broken(large, broken, img_meta)]
+        results = results[rows_unless_broken(wanted, broken, img_meta)]
         keep = suppress(
             get_box_tensor(results.bboxes),
             results.scores,

@@ -14,7 +14,7 @@ from torch import Tensor
 MAX_SKIPPED = 16
 _ADVICE = (
     'lower optim_wrapper.optimizer.lr, clip the gradients by '
-    'optim_wrapper.clip_grad=dict(max_norm=10)'
+    'optim_wrapper.clip_grad=dict(max_norm=1)'
 )
 
 

@@ -2,15 +2,18 @@
 
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).resolve().parent.parent
 KL_RPN_CONFIG = (
@@ -150,6 +153,20 @@ def run(*command, cwd=ROOT, env=None, check=True):
     if check:
         assert result.returncode == 0, result.stdout[-5000:]
     return result.stdout
+
+
+@contextmanager
+def warnings_logged():
+    """Messages of mmengine's logger within a context, a list."""
+    lines = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
 
 
 def load_checkpoint(path):

@@ -2,5 +2,12 @@
 
 from .detectors import load_detector
 from .first_stage import FirstStage, propose, rpn_head
+from .nested import predicting_detector
 
-__all__ = ['FirstStage', 'load_detector', 'propose', 'rpn_head']
+__all__ = [
+    'FirstStage',
+    'load_detector',
+    'predicting_detector',
+    'propose',
+    'rpn_head',
+]

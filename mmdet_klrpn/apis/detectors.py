@@ -1,7 +1,11 @@
 """Detectors from a config and a checkpoint."""
 
+import re
+from collections import OrderedDict
+from pathlib import Path
 from typing import Union
 
+from mmdet.evaluation import get_classes
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -9,60 +13,90 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from .checkpoint_heads import watch_heads, wrong_heads
+
 
 def load_detector(
-    config: Union[str, Config], checkpoint: str, device: str = 'cpu'
+    config: Union[str, Path, Config],
+    checkpoint: Union[str, Path, None],
+    device: str = 'cpu',
 ) -> nn.Module:
     """Build a detector and load a checkpoint that must have all its weights.
 
-    Unlike ``mmdet.apis.init_detector``, which leaves what a checkpoint lacks
-    at its random values with no more than a line in the log.
+    It loads what ``mmdet.apis.init_detector`` does, nested detectors as well,
+    but that leaves what a checkpoint lacks at its random values with no more
+    than a line in the log. Nothing of the checkpoint's own config is run.
 
     Args:
-        config (str or Config): The config, or its file.
-        checkpoint (str): File of the checkpoint. More than the detector's
-            weights may be in it, such as those of a second stage.
+        config (str or Path or Config): The config, or its file.
+        checkpoint (str or Path, optional): File or URL of the checkpoint.
+            More than the detector's weights may be in it, such as those of a
+            second stage. None leaves them random.
         device (str): Where to put the detector. Defaults to 'cpu'.
 
     Returns:
-        nn.Module: The detector in evaluation mode, with its config in ``cfg``.
+        nn.Module: The detector in evaluation mode, with its config in ``cfg``
+        and, as of ``init_detector``, classes in ``dataset_meta``.
 
     Raises:
-        ValueError: If the checkpoint lacks a weight, has one of another
-            shape, or is, as its own config says, of an ordinary RPN where the
-            config has KL-RPN, or the other way round.
+        ValueError: If the checkpoint holds no weights, lacks one, has one of
+            another shape, or is of an ordinary RPN where the config has
+            KL-RPN, or the other way round.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(config)
-    init_default_scope(config.get('default_scope', 'mmdet'))
+    scope = config.get('default_scope', 'mmdet')
+    if scope is not None:
+        init_default_scope(scope)
     model = revert_sync_batchnorm(MODELS.build(config.model))
-    stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    state = stored.get('state_dict', stored)
-    reason = _other_head(config, stored)
-    try:
-        missing = model.load_state_dict(state, strict=False).missing_keys
-        reason = f'it lacks {missing[0]}' if missing else reason
-    except RuntimeError as error:  # of another shape
-        reason = str(error)
-    if reason:
-        raise ValueError(
-            f'{checkpoint} does not fit {config.filename}: {reason}; give '
-            'the config that it was trained with'
+    stored: dict = {}
+    if checkpoint is not None:
+        stored = CheckpointLoader.load_checkpoint(
+            str(checkpoint), map_location='cpu'
         )
+        reason = _load(model, stored)
+        if reason:
+            raise ValueError(
+                f'{checkpoint} does not fit '
+                f'{config.filename or "the config"}: {reason}'
+            )
     model.cfg = config
+    model.dataset_meta = _dataset_meta(stored)
     return model.to(device).eval()
 
 
-def _other_head(config: Config, checkpoint: dict) -> str:
-    """What tells the heads apart, whose weights may have the same shapes."""
-    text = checkpoint.get('meta', {}).get('cfg')
-    if not isinstance(text, str):
-        return ''
-    trained = Config.fromstring(text, '.py')
-    types = [
-        str(each.model.get('rpn_head', {}).get('type')).split('.')[-1]
-        for each in (trained, config)
-    ]
-    if types.count('KLRPNHead') != 1:
-        return ''
-    return f'it was trained with {types[0]} in the place of {types[1]}'
+def _load(model: nn.Module, stored: object) -> str:
+    """Load weights as mmengine does, and say why they are not the model's."""
+    state = stored
+    if isinstance(stored, dict):
+        state = stored.get('state_dict', stored)
+    if not isinstance(state, dict):
+        return f'it holds a {type(state).__name__}, not a dict of weights'
+    weights = OrderedDict(
+        (re.sub(r'^module\.', '', key), value) for key, value in state.items()
+    )
+    weights._metadata = getattr(state, '_metadata', OrderedDict())
+    remedy = 'give the config that it was trained with'
+    with watch_heads(model) as loaded:
+        try:
+            missing = model.load_state_dict(weights, strict=False).missing_keys
+        except RuntimeError as error:  # of another shape
+            return f'{error}; {remedy}'
+    for key in missing:
+        if not key.endswith('num_batches_tracked'):  # as in mmengine
+            return f'it lacks {key}; {remedy}'
+    wrong = wrong_heads(loaded, stored)
+    return wrong[0].reason if wrong else ''
+
+
+def _dataset_meta(stored: dict) -> dict:
+    """Classes and palette of a checkpoint, or those that mmdet falls back on.
+
+    No data set is built to ask for its palette, as it may not be there.
+    """
+    meta = stored.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    default = dict(classes=meta.get('CLASSES') or get_classes('coco'))
+    known = meta.get('dataset_meta') or default
+    known = {key.lower(): value for key, value in known.items()}
+    return dict(dict(palette='random'), **known)

@@ -3,11 +3,14 @@
 from typing import List, NamedTuple, Tuple
 
 import torch
+from mmdet.models import BaseMOTModel
 from mmdet.models.detectors import RPN
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet_klrpn.models.dense_heads import KLRPNHead
+
+from .nested import predicting_detector, unwrapped
 
 Extent = Tuple[float, float, float, float]
 
@@ -56,21 +59,28 @@ def rpn_head(model: nn.Module) -> nn.Module:
     """The region proposal head of a detector.
 
     Args:
-        model (nn.Module): A detector of mmdet.
+        model (nn.Module): A model of mmdet that detects in images. See
+            :func:`predicting_detector` for what it may be inside of.
 
     Returns:
         nn.Module: ``rpn_head`` of a two-stage detector, ``bbox_head`` of the
         detector :class:`RPN`.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has none, or takes videos.
     """
-    name = 'bbox_head' if isinstance(model, RPN) else 'rpn_head'
-    head = getattr(model, name, None)
+    if isinstance(unwrapped(model), BaseMOTModel):
+        raise ValueError(
+            f'a {type(unwrapped(model)).__name__} takes videos, not images: '
+            'give the config and checkpoint of its detector alone'
+        )
+    detector = predicting_detector(model)
+    name = 'bbox_head' if isinstance(detector, RPN) else 'rpn_head'
+    head = getattr(detector, name, None)
     if head is None:
         raise ValueError(
-            f'a {type(model).__name__} proposes no regions: take a two-stage '
-            'detector with an rpn_head, or the detector RPN'
+            f'a {type(detector).__name__} proposes no regions: take a '
+            'two-stage detector with an rpn_head, or the detector RPN'
         )
     return head
 
@@ -80,19 +90,20 @@ def propose(model: nn.Module, batch: dict) -> List[FirstStage]:
     """Run the first stage of a detector.
 
     Args:
-        model (nn.Module): The detector, in evaluation mode.
+        model (nn.Module): The model, as of :func:`rpn_head`, in evaluation
+            mode.
         batch (dict): ``inputs`` and ``data_samples`` of a data loader.
 
     Returns:
         list[FirstStage]: Of each image.
 
     Raises:
-        ValueError: If the detector has no region proposal head.
+        ValueError: If the model has no region proposal head.
     """
     head = rpn_head(model)
-    batch = model.data_preprocessor(batch)
+    batch = unwrapped(model).data_preprocessor(batch)
     samples = batch['data_samples']
-    features = model.extract_feat(batch['inputs'])
+    features = predicting_detector(model).extract_feat(batch['inputs'])
     proposals = head.predict(features, samples, rescale=True)
     log_vars: List[Tensor] = []
     if isinstance(head, KLRPNHead):

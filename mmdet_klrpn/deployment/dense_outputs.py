@@ -4,6 +4,7 @@ from typing import List, Tuple
 
 from torch import Tensor, nn
 
+from mmdet_klrpn.apis import predicting_detector, rpn_head
 from mmdet_klrpn.models import KLRPNHead
 
 
@@ -113,30 +114,21 @@ class ImageOutputs(nn.Module):
 
 
 def find_kl_rpn(model: nn.Module) -> Tuple[nn.Module, KLRPNHead]:
-    """The detector within a model that owns the KLRPNHead, and the head.
+    """The detector of a model that owns the KLRPNHead, and the head.
 
     Args:
-        model (nn.Module): A detector, or a tracker that contains one.
+        model (nn.Module): A detector, or a model that contains one, such as a
+            tracker, or a teacher and its student, of which it is the one that
+            predicts.
 
     Raises:
-        ValueError: If there is none, or more than one, as in a teacher and
-            its student.
+        ValueError: If it has none.
     """
-    found = {}
-    for place, module in model.named_modules():
-        # An RPN detector calls it bbox_head.
-        for name in ('rpn_head', 'bbox_head'):
-            head = getattr(module, name, None)
-            if isinstance(head, KLRPNHead):
-                found[f'{place}.{name}'.lstrip('.')] = (module, head)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
+    detector = predicting_detector(model)
+    head = rpn_head(detector)
+    if not isinstance(head, KLRPNHead):
         raise ValueError(
-            f'the model has several KLRPNHeads, {", ".join(found)}: give the '
-            'config and checkpoint of the one detector to export'
+            'the model has no KLRPNHead: tools/misc/to_kl_rpn.py writes the '
+            'config that gives one to a detector with an RPNHead'
         )
-    raise ValueError(
-        'the model has no KLRPNHead: tools/misc/to_kl_rpn.py writes the '
-        'config that gives one to a detector with an RPNHead'
-    )
+    return detector, head

@@ -2,15 +2,16 @@
 
 from torch import nn
 
+from mmdet_klrpn.apis.nested import unwrapped
 from mmdet_klrpn.models import KLRPNHead
 
 
-def describe(detector: nn.Module, head: KLRPNHead) -> dict:
+def describe(model: nn.Module, head: KLRPNHead) -> dict:
     """All that a decoder without PyTorch needs, for the file's metadata.
 
     Args:
-        detector (nn.Module): The detector that owns the head.
-        head (KLRPNHead): The head.
+        model (nn.Module): The whole model, whose images are preprocessed.
+        head (KLRPNHead): Its head.
 
     Returns:
         dict: ``num_stds``, ``neg_std`` and ``std_scale`` of the head;
@@ -21,7 +22,9 @@ def describe(detector: nn.Module, head: KLRPNHead) -> dict:
         preprocessor.
     """
     generator, coder = head.prior_generator, head.bbox_coder
-    preprocessor = detector.data_preprocessor
+    preprocessor = unwrapped(model).data_preprocessor
+    # That of a teacher and its student has one for their images.
+    preprocessor = getattr(preprocessor, 'data_preprocessor', preprocessor)
     return dict(
         num_stds=head.num_stds,
         neg_std=head.neg_std,

@@ -1,5 +1,7 @@
 """Turn a config of any detector with an RPNHead into KL-RPN's."""
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Iterator, List, Sequence, Tuple, Union
 
@@ -43,7 +45,9 @@ def to_kl_rpn(config: Config) -> dict:
         ValueError: If it has no RPNHead that KLRPNHead could replace.
     """
     head: dict = dict(type='KLRPNHead')
-    for key in reversed(_find_rpn_head(config)):
+    keys = find_rpn_head(config)
+    _check_replaceable(config, keys)
+    for key in reversed(keys):
         head = {key: head}
     overrides = {}
     given = config.get('custom_imports') or {}
@@ -97,8 +101,15 @@ def _without_proposal_fast(evaluator: Evaluator) -> Evaluator:
     return [{**evaluator, 'metric': others}, recall] if others else recall
 
 
-def _find_rpn_head(config: Config) -> Keys:
-    """Keys that lead to the one head; a ValueError if KL-RPN cannot be it."""
+def find_rpn_head(config: Config) -> Keys:
+    """Keys that lead to the one RPN head of a config, 'model' first.
+
+    Args:
+        config (Config): Of a detector, or of a model that contains one.
+
+    Raises:
+        ValueError: If it has none, or several.
+    """
     found = list(_rpn_heads(config.get('model') or {}, ('model',)))
     if not found:
         raise ValueError(
@@ -106,26 +117,26 @@ def _find_rpn_head(config: Config) -> Keys:
             'its proposals from elsewhere'
         )
     if len(found) > 1:
-        places = ', '.join('.'.join(keys) for keys, _ in found)
+        places = ', '.join(map('.'.join, found))
         raise ValueError(f'the model has several RPN heads: {places}')
-    ((keys, head),) = found
-    _check_replaceable('.'.join(keys), head)
-    return keys
+    return found[0]
 
 
-def _rpn_heads(node: dict, keys: Keys) -> Iterator[Tuple[Keys, dict]]:
-    """Each rpn_head below a node, with the keys that lead to it."""
+def _rpn_heads(node: dict, keys: Keys) -> Iterator[Keys]:
+    """Keys that lead to each rpn_head below a node."""
     for key, value in node.items():
         if not isinstance(value, dict):
             continue
         if key == 'rpn_head':
-            yield (*keys, key), value
+            yield (*keys, key)
         else:
             yield from _rpn_heads(value, (*keys, key))
 
 
-def _check_replaceable(place: str, head: dict) -> None:
+def _check_replaceable(config: Config, keys: Keys) -> None:
     """Raise a ValueError unless a KLRPNHead takes the head's arguments."""
+    place = '.'.join(keys)
+    head = reduce(getitem, keys, config)
     with DefaultScope.overwrite_default_scope('mmdet'):
         cls = MODELS.get(head['type'])
         if cls is not RPNHead:

@@ -16,6 +16,7 @@ from mmdet_klrpn.apis import rpn_head
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
 from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.utils.conversion import find_rpn_head
 from mmdet_klrpn.utils.inheriting_config import base_name, render
 
 
@@ -42,11 +43,12 @@ def recalibrate(
     if out.exists():
         raise FileExistsError(f'{out} exists already')
     stage = FirstStageErrors(config, checkpoint)
+    place = '.'.join(find_rpn_head(stage.config))
     head = rpn_head(stage.model)
     if not isinstance(head, KLRPNHead):
         raise ValueError(
-            'model.rpn_head.type must be KLRPNHead, which predicts stds, but '
-            f'got {type(head).__name__}'
+            f'{place}.type must be KLRPNHead, which predicts stds, but got '
+            f'{type(head).__name__}'
         )
     _, _, errors, stds, sizes = stage.errors('train', proposals, images)
     if len(errors) == 0:
@@ -81,9 +83,11 @@ def write(config: Path, scale: float, out: Path) -> None:
             'the config is in pure Python style, which no other can inherit '
             f'by name: set std_scale={scale} of its rpn_head'
         )
-    model = dict(rpn_head=dict(std_scale=scale))
+    overrides: dict = dict(std_scale=scale)
+    for key in reversed(find_rpn_head(Config.fromfile(config))):
+        overrides = {key: overrides}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(dict(_base_=base_name(config, out), model=model)))
+    out.write_text(render(dict(_base_=base_name(config, out), **overrides)))
 
 
 def main() -> None:

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-from mmdet.apis import init_detector
-
+from mmdet_klrpn.apis import load_detector
 from mmdet_klrpn.deployment import (
     HeadOutputs,
     ImageOutputs,
@@ -42,10 +41,10 @@ def export(
         ValueError: If the file to write is one that is read.
     """
     check_output(out, config, checkpoint)
-    model = init_detector(config, checkpoint, palette='random', device='cpu')
+    model = load_detector(config, checkpoint)
     detector, head = find_kl_rpn(model)
     module = ImageOutputs(detector, head) if images else HeadOutputs(head)
-    export_onnx(module, out, describe(detector, head))
+    export_onnx(module, out, describe(model, head))
     return check_onnx(out, module)
 
 

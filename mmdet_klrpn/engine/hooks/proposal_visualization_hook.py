@@ -8,10 +8,9 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmdet_klrpn.apis import propose
+from mmdet_klrpn.apis import propose, rpn_head
 from mmdet_klrpn.utils.output_files import distinct_names
 from mmdet_klrpn.visualization import draw_overview, render, seen_image
 
@@ -50,6 +49,18 @@ class ProposalVisualizationHook(Hook):
         self._names: Dict[str, str] = {}
         self._drawn: Set[str] = set()  # in this validation
 
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a model that proposes nothing, before it is trained.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If its model has no region proposal head.
+        """
+        if self.interval > 0:
+            rpn_head(runner.model)
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Decide whether images of this validation are drawn.
 
@@ -82,11 +93,8 @@ class ProposalVisualizationHook(Hook):
 
     @master_only
     def _draw(self, runner: Runner, data_batch: dict) -> None:
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
         batch = {key: data_batch[key][: self._left] for key in data_batch}
-        stages = propose(model, batch)
+        stages = propose(runner.model, batch)
         self._left -= len(stages)
         for inputs, sample, stage in zip(
             batch['inputs'], batch['data_samples'], stages

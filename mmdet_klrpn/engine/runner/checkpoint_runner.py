@@ -7,7 +7,13 @@ from mmdet.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from mmdet_klrpn.apis.checkpoint_heads import (
+    LoadedHead,
+    watch_heads,
+    wrong_heads,
+)
 from mmdet_klrpn.datasets.training_classes import check_training_classes
+from mmdet_klrpn.models import KLRPNHead
 
 from .checkpoint_file import newest_sound, what_is_wrong
 
@@ -60,11 +66,14 @@ class CheckpointRunner(Runner):
 
         Raises:
             RuntimeError: If the file is no checkpoint, or none of its weights
-                is this model's, or, to resume from, not all are.
+                is this model's, or, to resume from, not all are, or, to test,
+                an ordinary RPN was trained where this model has KL-RPN, or
+                the other way round.
         """
         before = _versions(self.model)
         try:
-            checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+            with watch_heads(self.model) as loaded:
+                checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         except Exception as error:
             reason = what_is_wrong(filename)
             if reason is None:
@@ -77,6 +86,7 @@ class CheckpointRunner(Runner):
         kept = [name for name in before if after[name] == before[name]]
         if kept:
             self._report(filename, checkpoint, kept, len(before))
+        self._report_heads(filename, checkpoint, loaded)
         return checkpoint
 
     def resume(self, filename: str, *args, **kwargs) -> None:
@@ -149,6 +159,19 @@ class CheckpointRunner(Runner):
             'other classes wants it; to test, give the config it was trained '
             'with'
         )
+
+    def _report_heads(
+        self, filename: str, checkpoint: dict, loaded: List[LoadedHead]
+    ) -> None:
+        """Raise in a test, warn in a training, of another head's weights."""
+        loops = (self._val_loop, self._test_loop)
+        tests = any(isinstance(loop, BaseLoop) for loop in loops)
+        trains = isinstance(self._train_loop, BaseLoop)
+        for head, reason in wrong_heads(loaded, checkpoint):
+            if tests and not trains:
+                raise RuntimeError(f'{filename}: {reason}')
+            if not isinstance(head, KLRPNHead):  # which has said so itself
+                self.logger.warning(f'{filename}: {reason}')
 
 
 def _versions(model: nn.Module) -> Dict[str, int]:

@@ -1,17 +1,20 @@
-"""Stop at the first number that is not finite, and say what to do."""
+"""What becomes of numbers that are not finite, and what to do about them."""
 
 import logging
-from typing import Dict, List
+from typing import Dict, List, Union
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
+# A gradient scaler starts at 2^16 and halves its factor at each step that it
+# skips. After 16 of them it is 1, and no longer what makes numbers overflow.
+MAX_SKIPPED = 16
 _ADVICE = (
     'lower optim_wrapper.optimizer.lr, clip the gradients by '
-    'optim_wrapper.clip_grad=dict(max_norm=10)'
+    'optim_wrapper.clip_grad=dict(max_norm=1)'
 )
 
 
@@ -40,50 +43,74 @@ def check_boxes(
             )
 
 
-def check_losses(losses: Dict[str, Tensor], advice: str) -> None:
+def check_losses(
+    losses: Dict[str, Union[Tensor, List[Tensor]]],
+    skipped: int,
+    advice: str = '',
+) -> int:
     """Refuse to go on with losses that are not finite.
 
-    It waits for the device once, however many losses there are.
+    Under autocast they are left to the gradient scaler, which skips the step,
+    until ``MAX_SKIPPED`` steps in a row were skipped. It waits for the device
+    once, however many losses there are.
 
     Args:
-        losses (dict[str, Tensor]): Scalars by name.
+        losses (dict[str, Tensor | list[Tensor]]): Scalars by name.
+        skipped (int): How many steps in a row were skipped before this one.
         advice (str): What is particular to the head that computed them.
+            Defaults to ''.
+
+    Returns:
+        int: How many steps in a row have been skipped now.
 
     Raises:
         FloatingPointError: If one is not finite; it names it.
     """
-    values = torch.stack([value.detach() for value in losses.values()])
+    values = torch.stack(
+        [
+            (sum(value) if isinstance(value, list) else value).detach()
+            for value in losses.values()
+        ]
+    )
     finite = torch.isfinite(values).tolist()
     if all(finite):
-        return
-    values = dict(zip(losses, values.tolist()))
+        return 0
+    text = f'the losses are {dict(zip(losses, values.tolist()))}'
+    if is_autocast(values) and skipped < MAX_SKIPPED:
+        warn(f'{text}: the gradient scaler skips this step')
+        return skipped + 1
+    advice = _ADVICE + (advice and f', or {advice}')
     raise FloatingPointError(
-        f'the training has diverged, for the losses are {values}: '
-        f'{_ADVICE}, or {advice}'
+        f'the training has diverged, for {text}: {advice}'
     )
 
 
-def report_dropped(head: nn.Module) -> None:
-    """Tell of proposals that were not finite and have been dropped.
+def broken_proposals(img_meta: dict) -> str:
+    """What is wrong with an image's proposals, and what to do about it.
 
     Args:
-        head (nn.Module): The head that predicted them. In training their
-            gradients are not finite either.
-
-    Raises:
-        FloatingPointError: In training.
+        img_meta (dict): Meta information of the image.
     """
-    text = (
-        f'some proposals of {type(head).__name__} are not finite: the weights '
-        'have diverged, or half precision has overflowed'
+    return (
+        f'proposals of image {img_meta.get("img_id")} '
+        f'({img_meta.get("img_path")}) are not finite: the weights have '
+        'diverged, or half precision has overflowed. Take a checkpoint from '
+        f'before, or float32; to train, {_ADVICE}'
     )
-    if head.training:
-        raise FloatingPointError(f'{text}: {_ADVICE}')
-    if not getattr(head, '_has_reported', False):
-        head._has_reported = True
-        print_log(
-            f'{text}. They are dropped, here and from now on. Take a '
-            'checkpoint from before, or float32',
-            logger='current',
-            level=logging.WARNING,
-        )
+
+
+def is_autocast(values: Tensor) -> bool:
+    """Whether autocast is on for a tensor's device.
+
+    Args:
+        values (Tensor): Any.
+    """
+    try:
+        return torch.is_autocast_enabled(values.device.type)
+    except TypeError:  # before torch 2.4
+        return torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+
+
+def warn(text: str) -> None:
+    """Log a warning."""
+    print_log(text, logger='current', level=logging.WARNING)

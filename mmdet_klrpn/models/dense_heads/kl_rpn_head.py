@@ -8,6 +8,7 @@ Vocabulary and shapes, for the whole file:
     offset, encoded offset: dx, dy, dw, dh of the bbox coder
 """
 
+import logging
 import math
 from typing import Dict, List, Tuple
 
@@ -156,6 +157,11 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
+        # Saved with the weights, which look like those of an RPNHead: the
+        # range of stds that their logits stand for.
+        self.register_buffer(
+            'std_range', torch.tensor([min_std, neg_std], dtype=torch.float32)
+        )
         if pos_topk and self.train_cfg:
             self._give_objects_their_best_anchors(pos_topk)
 
@@ -240,7 +246,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         Raises:
             ValueError: If no anchor lies inside an image, or a box is not
                 finite.
-            FloatingPointError: If a loss is not finite.
+            FloatingPointError: If a loss is not finite; under autocast, where
+                a gradient scaler skips the step, if several in a row are not.
         """
         grid, samples = self.sample_anchors(
             logits,
@@ -264,7 +271,8 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         losses['loss_rpn_neg'] = self._loss_neg(
             mean[neg], log_var[neg], avg_factor
         )
-        check_losses(losses, f'raise rpn_head.min_std={self.min_std}')
+        advice = f'raise rpn_head.min_std={self.min_std}'
+        self._num_skipped = check_losses(losses, self._num_skipped, advice)
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,
@@ -341,7 +349,13 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         return dict(bbox_stds=stds * self.std_scale)
 
     def _load_from_state_dict(
-        self, state_dict: dict, prefix: str, *args, **kwargs
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: List[str],
+        *args,
     ) -> None:
         """Repeat one logit per anchor, as RPNHead has, for each std."""
         for name, own in self.rpn_cls.named_parameters():
@@ -356,7 +370,41 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
                     f'per anchor, are repeated to {len(own)}, one per std',
                     logger='current',
                 )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._check_std_range(state_dict, prefix)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *args
+        )
+        if f'{prefix}std_range' in missing_keys:
+            missing_keys.remove(f'{prefix}std_range')
+
+    def _check_std_range(self, state_dict: dict, prefix: str) -> None:
+        """Log whose weights are loaded, unless they are such a head's."""
+        place, key = prefix.rstrip('.') or 'rpn_head', f'{prefix}std_range'
+        given = state_dict.get(key)
+        if given is not None:
+            own = self.std_range.tolist()
+            state_dict[key] = self.std_range  # the config's stays
+            # Weights may have been stored in half precision.
+            close = torch.allclose(
+                given.to(self.std_range), self.std_range, rtol=0.01
+            )
+            if close:
+                return
+            text = (
+                f'{place}: the weights were trained with [min_std, neg_std] = '
+                f'{given.tolist()}, but the config has {own}: scores and '
+                'bbox_stds are read in another range'
+            )
+        elif f'{prefix}rpn_cls.weight' in state_dict:
+            text = (
+                f'{place}: the weights are those of an RPNHead, or of a '
+                'KLRPNHead of an older version, for they have no std_range. '
+                "An RPNHead's rank proposals as they did, but bbox_stds mean "
+                'nothing until they are trained'
+            )
+        else:
+            return
+        print_log(text, logger='current', level=logging.WARNING)
 
 
 def _check(name: str, value: object, valid: bool, allowed: str) -> None:

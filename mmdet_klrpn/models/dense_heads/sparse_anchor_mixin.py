@@ -45,7 +45,7 @@ from mmdet_klrpn.models.task_modules import (
     why_not_on_grid,
 )
 
-from .finite import check_boxes, report_dropped
+from .finite import broken_proposals, check_boxes, is_autocast, warn
 from .sparse_nms import suppress
 
 
@@ -78,6 +78,9 @@ class SparseAnchorMixin:
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._logged: Set[str] = set()
+        # Steps in a row that were left to a gradient scaler to skip.
+        self._num_skipped = 0
+        self._has_dropped = False
 
     def sample_anchors(
         self,
@@ -259,14 +262,46 @@ class SparseAnchorMixin:
 
         Raises:
             FloatingPointError: If a prediction that would enter NMS is not
-                finite.
+                finite, in training. In a test it is dropped, and under
+                autocast, where a gradient scaler may skip the step.
         """
         cfg = self.test_cfg if cfg is None else cfg
+        maps = [
+            [x.detach() for x in levels] for levels in (cls_scores, bbox_preds)
+        ]
+        args = (*maps, batch_img_metas, cfg, rescale)
+        proposals, are_finite = self._predict(*args)
+        if bool(are_finite.all()):
+            return proposals
+        text = broken_proposals(
+            batch_img_metas[int(are_finite.int().argmin())]
+        )
+        if self.training and not is_autocast(cls_scores[0]):
+            raise FloatingPointError(text)
+        if not self._has_dropped:
+            warn(f'{text}. Until then such boxes are dropped')
+            self._has_dropped = True
+        # The best of the others: not searched for where all is well.
+        return self._predict(*args, drop=True)[0]
+
+    def _predict(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_img_metas: List[dict],
+        cfg: ConfigDict,
+        rescale: bool,
+        drop: bool = False,
+    ) -> Tuple[InstanceList, Tensor]:
+        """Proposals, and whether those before NMS are finite, (N, ).
+
+        With ``drop`` anchors that are not finite are not selected.
+        """
         grid = self._grid(cls_scores)
-        cls_scores = [level.detach() for level in cls_scores]
-        bbox_preds = [level.detach() for level in bbox_preds]
         # 1. Select the best anchors of each level, before NMS.
-        index = self._best_anchors(cls_scores, cfg.get('nms_pre', -1))
+        index = self._best_anchors(
+            cls_scores, bbox_preds, cfg.get('nms_pre', -1), drop
+        )
         num_images, count = index.shape
         anchors = grid.locate(index.flatten())
         images = torch.arange(num_images, device=index.device)
@@ -280,12 +315,14 @@ class SparseAnchorMixin:
         # NMS wants boxes in the precision of the scores.
         deltas = deltas.to(scores.dtype)
         priors = grid.boxes(anchors, scores.dtype)
-        is_finite = torch.isfinite(cls_score).all(dim=1)
-        is_finite &= torch.isfinite(deltas).all(dim=1)
-        # It is there once NMS has waited for the device.
-        all_finite = is_finite.all().to('cpu', non_blocking=True)
+        bboxes = self._decode(priors, deltas, batch_img_metas)
+        numbers = torch.cat([cls_score, deltas, get_box_tensor(bboxes)], dim=1)
+        is_finite = torch.isfinite(numbers).all(dim=1)
+        # They are on the host once NMS has waited for the device.
+        are_finite = is_finite.view(num_images, count).all(dim=1)
+        are_finite = are_finite.to('cpu', non_blocking=True)
         results = InstanceData(
-            bboxes=self._decode(priors, deltas, batch_img_metas),
+            bboxes=bboxes,
             scores=scores,
             level_ids=grid.levels[anchors.base],
             is_finite=is_finite,
@@ -301,19 +338,31 @@ class SparseAnchorMixin:
             )
             for i, img_meta in enumerate(batch_img_metas)
         ]
-        if not all_finite:
-            report_dropped(self)
-        return proposals
+        return proposals, are_finite
 
-    def _best_anchors(self, cls_scores: List[Tensor], nms_pre: int) -> Tensor:
-        """Positions in map order, (N, M), of each level's best anchors."""
+    def _best_anchors(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        nms_pre: int,
+        drop: bool,
+    ) -> Tensor:
+        """Positions in map order, (N, M), of each level's best anchors.
+
+        With ``drop`` those that are not finite come last.
+        """
         best, first = [], 0
-        for level in cls_scores:
-            ranking = self._ranking(level).flatten(1)
+        for level, bbox_pred in zip(cls_scores, bbox_preds):
+            ranking = self._ranking(level)
+            if drop:  # or top-k would take NaN for the largest
+                count = ranking.shape[1]
+                for maps in (level, bbox_pred):
+                    is_finite = torch.isfinite(maps).unflatten(1, (count, -1))
+                    lost = ~is_finite.all(dim=2)
+                    ranking = ranking.masked_fill(lost, -math.inf)
+            ranking = ranking.flatten(1)
             number = ranking.shape[1]
             if 0 < nms_pre < number:
-                # What is not finite would come first.
-                ranking = ranking.nan_to_num(*[-math.inf] * 3)
                 index = ranking.topk(nms_pre, dim=1, sorted=False).indices
             else:
                 index = torch.arange(number, device=level.device)

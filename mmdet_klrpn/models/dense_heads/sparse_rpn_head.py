@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, OptInstanceList
 from torch import Tensor
 
+from .finite import check_losses
 from .sparse_anchor_mixin import SparseAnchorMixin
 
 
@@ -45,10 +46,20 @@ class SparseRPNHead(SparseAnchorMixin, RPNHead):
 
         Raises:
             ValueError: If no anchor lies inside an image.
+            FloatingPointError: As of :class:`KLRPNHead`.
         """
         args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         if self.reg_decoded_bbox:
-            return super().loss_by_feat(cls_scores, bbox_preds, *args)
+            losses = super().loss_by_feat(cls_scores, bbox_preds, *args)
+        else:
+            losses = self._sparse_losses(cls_scores, bbox_preds, *args)
+        self._num_skipped = check_losses(losses, self._num_skipped)
+        return losses
+
+    def _sparse_losses(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
+    ) -> Dict[str, Tensor]:
+        """Losses by the sampled anchors' predictions alone."""
         grid, samples = self.sample_anchors(cls_scores, *args)
         logits, deltas = grid.gather(
             samples.images, samples.anchors, cls_scores, bbox_preds
@@ -61,9 +72,9 @@ class SparseRPNHead(SparseAnchorMixin, RPNHead):
         weights = logits.new_ones(len(labels))
         weights[:num_pos] = self._positive_weight() or 1
         loss_cls = self.loss_cls(logits, labels, weights, **factor)
-        ones = torch.ones_like(samples.targets)
+        # Each weighs one; with weights, mmdet's losses wait for the device.
         deltas = deltas[:num_pos]
-        loss_bbox = self.loss_bbox(deltas, samples.targets, ones, **factor)
+        loss_bbox = self.loss_bbox(deltas, samples.targets, **factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     def _ranking(self, cls_score: Tensor) -> Tensor:

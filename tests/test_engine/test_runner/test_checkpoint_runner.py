@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import RUNNERS
+from mmdet.registry import MODELS, RUNNERS
 from mmengine.model import BaseModel
+from mmengine.runner import BaseLoop
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmdet_klrpn.engine import CheckpointRunner
 from mmdet_klrpn.engine.runner.checkpoint_file import what_is_wrong
@@ -27,9 +29,23 @@ class Small(BaseModel):
         """Never called."""
 
 
-def build(tmp_path, resume=False, load_from=None, classes=2):
+class Proposing(BaseModel):
+    def __init__(self, head):
+        super().__init__()
+        self.rpn_head = MODELS.build(dict(type=head, in_channels=4))
+
+    def forward(self):
+        """Never called."""
+
+
+class Loop(BaseLoop):
+    def run(self):
+        return {}
+
+
+def build(tmp_path, resume=False, load_from=None, classes=2, model=None):
     return CheckpointRunner(
-        Small(classes),
+        model or Small(classes),
         str(tmp_path),
         resume=resume,
         load_from=load_from and str(load_from),
@@ -237,3 +253,60 @@ def test_urls_are_left_to_mmengine(tmp_path):
 def test_a_config_may_name_it():
     for name in ('CheckpointRunner', 'mmdet_klrpn.engine.CheckpointRunner'):
         assert RUNNERS.get(name) is CheckpointRunner
+
+
+HEADS = pytest.mark.parametrize(
+    ('trained', 'own'),
+    [
+        ('RPNHead', 'KLRPNHead'),
+        ('KLRPNHead', 'RPNHead'),
+        ('KLRPNHead', 'SparseRPNHead'),
+    ],
+)
+
+
+def runner_of(own, trained, tmp_path):
+    """A runner, and its model's weights as another head trained them."""
+    model = Proposing(trained)
+    text = f"model = dict(rpn_head=dict(type='{trained}'))"
+    path = tmp_path / 'given.pth'
+    save(path, dict(state_dict=model.state_dict(), meta=dict(cfg=text)))
+    return build(tmp_path, load_from=path, model=Proposing(own)), model
+
+
+@HEADS
+@pytest.mark.parametrize('split', ['test', 'val'])
+def test_a_test_of_the_wrong_head_is_refused(split, trained, own, tmp_path):
+    runner, _ = runner_of(own, trained, tmp_path)
+    setattr(runner, f'_{split}_loop', Loop(runner, DataLoader([0])))
+    message = (
+        rf'given\.pth: its rpn_head was trained as {trained}, but the config '
+        rf'has {own}.*load_from'
+    )
+    with pytest.raises(RuntimeError, match=message):
+        getattr(runner, split)()
+
+
+@HEADS
+def test_a_training_from_the_wrong_head_is_logged(
+    trained, own, tmp_path, capsys
+):
+    runner, model = runner_of(own, trained, tmp_path)
+    runner._train_loop = runner._val_loop = Loop(runner, DataLoader([0]))
+    runner.load_or_resume()
+    text = capsys.readouterr().out
+    if own == 'KLRPNHead':
+        assert text.count('bbox_stds mean nothing') == 1
+        assert 'was trained as' not in text
+    else:
+        assert text.count('rpn_head was trained as KLRPNHead') == 1
+    for name, value in runner.model.named_parameters():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize('head', ['KLRPNHead', 'RPNHead'])
+def test_a_test_of_the_right_head_is_without_a_word(head, tmp_path, capsys):
+    runner, _ = runner_of(head, head, tmp_path)
+    runner._test_loop = Loop(runner, DataLoader([0]))
+    runner.test()
+    assert 'WARNING' not in capsys.readouterr().out

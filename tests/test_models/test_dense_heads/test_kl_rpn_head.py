@@ -444,6 +444,7 @@ def test_loading_an_rpn_head_says_what_was_copied():
         logger.removeHandler(handler)
     assert 'rpn_cls.weight: the 3 logits of the checkpoint' in text.getvalue()
     assert 'repeated to 12, one per std' in text.getvalue()
+    assert text.getvalue().count('bbox_stds mean nothing until') == 1
 
 
 @pytest.mark.parametrize('num_stds', [1, 4])

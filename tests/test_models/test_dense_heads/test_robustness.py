@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from conftest import warnings_logged
 from mmengine.structures import InstanceData
 from test_kl_rpn_head import (
     ONE,
@@ -21,6 +22,7 @@ from test_kl_rpn_head import (
 )
 
 from mmdet_klrpn.models import KLRPNHead, SparseRPNHead
+from mmdet_klrpn.models.dense_heads.finite import MAX_SKIPPED
 
 HEADS = pytest.mark.parametrize('cls', [KLRPNHead, SparseRPNHead])
 
@@ -168,8 +170,10 @@ def test_a_diverged_network_stops_the_training_with_advice():
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
 @pytest.mark.parametrize('layer', ['rpn_cls', 'rpn_reg', 'rpn_conv'])
 @pytest.mark.parametrize('nms', ['nms', 'soft_nms'])
-def test_proposals_that_are_not_finite_are_refused(cls, value, layer, nms):
-    """Of one image, by any kind of NMS: nothing is dropped quietly."""
+def test_proposals_that_are_not_finite_stop_the_training(
+    cls, value, layer, nms
+):
+    """Of one image, by any kind of NMS, in training."""
     cfg = copy.deepcopy(TEST_CFG)
     cfg.nms.type = nms
     head = build_head(cls)
@@ -209,6 +213,121 @@ def test_a_prediction_that_is_no_proposal_may_be_anything(cls, min_bbox_size):
     )
     for field, values in proposals.items():
         assert torch.equal(values, expected[0][field]), field
+
+
+def spoiled(outs, value, maps, image=1):
+    """Copies of predictions, half of an image's best anchors not finite."""
+    outs = [[level.clone() for level in x] for x in outs]
+    for level in outs[maps]:
+        level[image, ..., ::2] = value
+    return outs
+
+
+NOT_FINITE = pytest.mark.parametrize(
+    'value', [float('nan'), float('inf'), -float('inf')]
+)
+
+
+@HEADS
+@NOT_FINITE
+@pytest.mark.parametrize('maps', [0, 1], ids=['scores', 'offsets'])
+@pytest.mark.parametrize('options', [dict(), dict(nms='soft_nms')])
+def test_a_test_drops_boxes_that_are_not_finite_and_no_other(
+    cls, value, maps, options
+):
+    """As if their scores were too low; there are enough of the others."""
+    cfg = copy.deepcopy(TEST_CFG)
+    cfg.update(nms_pre=9)
+    cfg.nms.type = options.get('nms', 'nms')
+    head = build_head(cls).eval()
+    with torch.no_grad():
+        outs = head(features(2))
+        # The best of all anchors, where they are finite.
+        for level in outs[0]:
+            level[..., ::2] += 3
+        low = spoiled(outs, -1e4, 0)
+        results = [
+            head.predict_by_feat(*x, batch_img_metas=metas(2), cfg=cfg)
+            for x in (spoiled(outs, value, maps), low, outs)
+        ]
+    assert len(results[0][1]) > 0
+    for image, (ours, expected) in enumerate(zip(*results[:2])):
+        for field, values in ours.items():
+            assert torch.equal(values, expected[field]), (image, field)
+    assert torch.equal(results[0][0].bboxes, results[2][0].bboxes)
+    assert not torch.equal(results[0][1].bboxes, results[2][1].bboxes)
+
+
+@HEADS
+@pytest.mark.parametrize('nms', ['nms', 'soft_nms'])
+def test_a_test_of_a_diverged_network_has_no_box_and_says_so_once(cls, nms):
+    cfg = copy.deepcopy(TEST_CFG)
+    cfg.nms.type = nms
+    head = build_head(cls).eval()
+    torch.nn.init.constant_(head.rpn_conv.weight, float('nan'))
+    img_metas = metas(2)
+    img_metas[0].update(img_id=42, img_path='trees/42.png')
+    with warnings_logged() as lines:
+        results = [
+            proposals
+            for _ in range(2)
+            for proposals in head.predict_by_feat(
+                *head(features(2)), batch_img_metas=img_metas, cfg=cfg
+            )
+        ]
+    for proposals in results:
+        assert proposals.bboxes.shape == (0, 4)
+        assert proposals.scores.shape == (0,)
+    (line,) = lines
+    assert 'proposals of image 42 (trees/42.png) are not finite' in line
+
+
+@HEADS
+def test_losses_that_are_not_finite_stop_the_training(cls):
+    head = build_head(cls)
+    torch.nn.init.constant_(head.rpn_cls.bias, float('nan'))
+    with pytest.raises(FloatingPointError, match=r'loss.*nan.*clip_grad'):
+        losses_of(head, [TWO])
+    if cls is SparseRPNHead:
+        head = build_head(cls, reg_decoded_bbox=True)
+        torch.nn.init.constant_(head.rpn_cls.bias, float('nan'))
+        with pytest.raises(FloatingPointError, match=r'loss_rpn_cls.*nan'):
+            losses_of(head, [TWO])
+
+
+@HEADS
+def test_a_scaler_may_skip_steps_but_not_many_in_a_row(cls):
+    """Under autocast NaN is left to it; a finite step starts anew."""
+    head = build_head(cls)
+    broken = copy.deepcopy(head.state_dict())
+    broken['rpn_cls.bias'][0] = float('nan')
+    good = copy.deepcopy(head.state_dict())
+
+    def step(weights):
+        head.load_state_dict(weights)
+        with torch.autocast('cpu', torch.bfloat16):
+            outs = head(features())
+            losses = losses_of(head, [TWO], outs)
+            # torchvision's NMS knows no bfloat16 on a CPU.
+            outs = [[level.float() for level in x] for x in outs]
+            proposals = head.predict_by_feat(*outs, batch_img_metas=metas())
+        assert torch.isfinite(proposals[0].bboxes).all()
+        assert len(proposals[0]) > 0
+        return sum(v for k, v in losses.items() if 'loss' in k)
+
+    with warnings_logged() as lines:
+        for _ in range(MAX_SKIPPED):
+            loss = step(broken)
+            assert torch.isnan(loss)
+        loss.backward()
+        assert torch.isnan(head.rpn_conv.weight.grad).any()
+        assert torch.isfinite(step(good))
+        for _ in range(MAX_SKIPPED):
+            step(broken)
+        with pytest.raises(FloatingPointError, match=r'diverged.*nan'):
+            step(broken)
+    skips = [line for line in lines if 'the gradient scaler skips' in line]
+    assert len(skips) == 2 * MAX_SKIPPED == len(lines) - 1
 
 
 @pytest.mark.parametrize(

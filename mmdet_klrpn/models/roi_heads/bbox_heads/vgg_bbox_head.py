@@ -8,9 +8,11 @@ from mmdet.utils import OptMultiConfig
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from .finite_bbox_mixin import FiniteBBoxMixin
+
 
 @MODELS.register_module()
-class VGGBBoxHead(BBoxHead):
+class VGGBBoxHead(FiniteBBoxMixin, BBoxHead):
     """fc6 and fc7 of VGG, then the two predictors of Faster R-CNN.
 
     Ren et al., "Faster R-CNN", NeurIPS 2015. The layers are torchvision's

@@ -336,17 +336,20 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         scores = logit_objectness(logits, self.min_std, self.neg_std)
         return scores.unflatten(1, (-1, self.num_stds)).mean(dim=2)
 
-    def _scores(self, logits: Tensor) -> Tensor:
-        log_var = self.log_variances(logits)
-        return objectness(log_var, self.neg_std).mean(dim=1)
-
     def _describe(
         self, priors: Tensor, deltas: Tensor, logits: Tensor
     ) -> Dict[str, Tensor]:
-        """Compute ``bbox_stds`` (n, 4), std of x1, y1, x2, y2 in pixels."""
-        stds = (0.5 * self.log_variances(logits)).exp()
+        """Compute ``scores`` (n, ) and ``bbox_stds`` (n, 4).
+
+        These are the std of x1, y1, x2, y2 in input pixels.
+        """
+        log_var = self.log_variances(logits)
+        stds = (0.5 * log_var).exp()
         stds = decode_delta_xywh_stds(self.bbox_coder, priors, deltas, stds)
-        return dict(bbox_stds=stds * self.std_scale)
+        return dict(
+            scores=objectness(log_var, self.neg_std).mean(dim=1),
+            bbox_stds=stds * self.std_scale,
+        )
 
     def _load_from_state_dict(
         self,

@@ -311,10 +311,7 @@ class SparseAnchorMixin:
             images, anchors, cls_scores, bbox_preds
         )
         # 2. Decode and describe them, all images at once.
-        scores = self._scores(cls_score)
-        # NMS wants boxes in the precision of the scores.
-        deltas = deltas.to(scores.dtype)
-        priors = grid.boxes(anchors, scores.dtype)
+        priors = grid.boxes(anchors, cls_score.dtype)
         bboxes = self._decode(priors, deltas, batch_img_metas)
         numbers = torch.cat([cls_score, deltas, get_box_tensor(bboxes)], dim=1)
         is_finite = torch.isfinite(numbers).all(dim=1)
@@ -323,7 +320,6 @@ class SparseAnchorMixin:
         are_finite = are_finite.to('cpu', non_blocking=True)
         results = InstanceData(
             bboxes=bboxes,
-            scores=scores,
             level_ids=grid.levels[anchors.base],
             is_finite=is_finite,
             **self._describe(priors, deltas, cls_score),
@@ -441,14 +437,10 @@ class SparseAnchorMixin:
         """A map (N, A, H, W) that ascends with the score of one level."""
         raise NotImplementedError
 
-    def _scores(self, cls_scores: Tensor) -> Tensor:
-        """Scores (n, ) of rows (n, S)."""
-        raise NotImplementedError
-
     def _describe(
         self, priors: Tensor, deltas: Tensor, cls_scores: Tensor
     ) -> Dict[str, Tensor]:
-        """Compute what a head knows of proposals beyond boxes and scores.
+        """Compute the scores of anchors, and what else a head knows of them.
 
         Args:
             priors (Tensor): (n, 4) anchors, in input pixels.
@@ -456,9 +448,10 @@ class SparseAnchorMixin:
             cls_scores (Tensor): (n, S).
 
         Returns:
-            dict[str, Tensor]: (n, ...) by the name of the field.
+            dict[str, Tensor]: (n, ...) by the name of the field: ``scores``
+            (n, ), and others.
         """
-        return {}
+        raise NotImplementedError
 
 
 def _boxes(instances: InstanceData) -> Tensor:

@@ -51,9 +51,7 @@ def suppress(
     boxes = boxes + (level_ids.to(boxes) * (boxes.max() + 1))[:, None]
     for count in sorted({min(2 * max_num, len(boxes)), len(boxes)}):
         order = scores.topk(count).indices
-        keep = _suppress(
-            boxes[order], scores[order], level_ids[order], iou_threshold
-        )
+        keep = _suppress(boxes, scores, level_ids, order, iou_threshold)
         if len(keep) > max_num:
             break
     keep = keep[: min(max_num, len(keep) - 1)]
@@ -61,14 +59,19 @@ def suppress(
 
 
 def _suppress(
-    boxes: Tensor, scores: Tensor, level_ids: Tensor, iou_threshold: float
+    boxes: Tensor,
+    scores: Tensor,
+    level_ids: Tensor,
+    order: Tensor,
+    iou_threshold: float,
 ) -> Tensor:
-    """Positions (k, ), ascending, of the kept among boxes sorted by score."""
+    """Positions (k, ), ascending, of the kept in an order by score."""
+    boxes, scores = boxes[order], scores[order]
     if boxes.device.type not in _SERIAL_DEVICES:
         return nms(boxes, scores, iou_threshold)[1].sort()[0]
     # As mmcv compares, in float32, but torchvision's is several times faster.
     iou_threshold = float(np.float32(iou_threshold))
-    kept = []
+    level_ids, kept = level_ids[order], []
     for level in level_ids.unique():
         own = (level_ids == level).nonzero()[:, 0]
         kept.append(own[ops.nms(boxes[own], scores[own], iou_threshold)])

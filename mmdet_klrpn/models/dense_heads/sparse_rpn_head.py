@@ -83,7 +83,9 @@ class SparseRPNHead(SparseAnchorMixin, RPNHead):
             return cls_score
         return cls_score.unflatten(1, (-1, 2)).softmax(dim=2)[:, :, 0]
 
-    def _scores(self, cls_scores: Tensor) -> Tensor:
+    def _describe(
+        self, priors: Tensor, deltas: Tensor, cls_scores: Tensor
+    ) -> Dict[str, Tensor]:
         if self.use_sigmoid_cls:
-            return cls_scores.sigmoid()[:, 0]
-        return cls_scores.softmax(dim=1)[:, 0]
+            return dict(scores=cls_scores.sigmoid()[:, 0])
+        return dict(scores=cls_scores.softmax(dim=1)[:, 0])

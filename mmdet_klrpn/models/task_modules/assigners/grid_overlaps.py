@@ -63,7 +63,7 @@ class Windows(NamedTuple):
     @property
     def numbers(self) -> Tensor:
         """Cells in each window, (..., G, K)."""
-        return self.shape.prod(dim=-1)
+        return self.shape.prod(dim=-1, dtype=torch.int32)
 
 
 class GridOverlaps:
@@ -176,9 +176,10 @@ class GridOverlaps:
         x, y = windows.low.unbind(-1)
         first = grid.starts + y * grid.widths + x
         first = first + self.images[:, None] * grid.num_anchors
+        first = first.int()
         which, nth = ragged_arange(windows.numbers.flatten(), total)
         first, x, y, width, pitch = (
-            take(values.expand_as(first).flatten().int(), which)
+            take(values.expand_as(first).flatten(), which)
             for values in (first, x, y, windows.shape[..., 0], grid.widths)
         )
         row = nth // width
@@ -250,7 +251,8 @@ def ragged_arange(numbers: Tensor, total: int) -> Tuple[Tensor, Tensor]:
         tuple: (total, ) each: which of the numbers, and the count.
     """
     int32 = dict(dtype=torch.int32, device=numbers.device)
+    numbers = numbers.int()
     which = torch.arange(len(numbers), **int32)
     which = which.repeat_interleave(numbers, output_size=total)
-    starts = numbers.cumsum(0, dtype=torch.int32) - numbers.int()
+    starts = numbers.cumsum(0, dtype=torch.int32) - numbers
     return which, torch.arange(total, **int32) - take(starts, which)

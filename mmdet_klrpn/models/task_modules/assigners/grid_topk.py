@@ -92,7 +92,7 @@ def pairs_with_best_anchors(
     own, rival = windows.shape.unbind()
     # Rivals are looked for by rows of cells.
     rows = torch.cat([rival[..., :1].clamp(max=1), rival[..., 1:]], dim=-1)
-    rows = rows * (ious[1] < 1).long()[..., None]
+    rows = rows * (ious[1] < 1).int()[..., None]
     windows = windows._replace(shape=torch.stack([own, rows]))
     sums = windows.numbers.sum(dim=(1, 2))
     # The only copy to the host, of -1 if a box is not finite.

@@ -14,7 +14,7 @@ Vocabulary and shapes, for this file and those that import it:
 """
 
 from functools import lru_cache
-from typing import List, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
@@ -81,9 +81,13 @@ class AnchorGrid:
         # (K, ) each: where a base anchor starts in map order, and where its
         # level does; anchors in its level; cells in its map and in a row.
         layout = torch.tensor(layout, device=device).T.contiguous()
-        self.starts, self._first, self._sizes, self._areas, self.widths = (
+        self.starts, self._first, self._sizes, self._areas, widths = (
             layout.unbind()
         )
+        self.widths = widths.int()
+
+        # Tables of channels, made where they are asked for.
+        self._tables: Dict[tuple, Tensor] = {}
 
         counts = torch.tensor(self.num_bases)
         levels = torch.arange(len(counts)).repeat_interleave(counts)
@@ -154,40 +158,50 @@ class AnchorGrid:
 
     def gather(
         self, images: Tensor, anchors: AnchorIndex, *maps: List[Tensor]
-    ) -> List[Tensor]:
+    ) -> Tuple[Tensor, ...]:
         """Predictions of some anchors, read from all levels at once.
 
         Args:
-            images (Tensor): Image of each anchor, of a shape that broadcasts
-                with that of the anchors.
-            anchors (AnchorIndex): Of any shape.
+            images (Tensor): (n, ) image of each anchor.
+            anchors (AnchorIndex): (n, ) each.
             *maps (list[Tensor]): Each (N, A * C, H, W) per level.
 
         Returns:
-            list[Tensor]: (..., C) of each of ``maps``, in the precision of
-            the most precise.
+            tuple[Tensor]: (n, C) of each of ``maps``, in the precision of the
+            most precise.
         """
         num_images = len(maps[0][0])
         base, x, y = anchors
-        first, area = self._first[base], self._areas[base]
-        row = (num_images - 1) * first + self.starts[base]
-        row = row + images * self._sizes[base]
-        cell = y * self.widths[base] + x
-        index, start = [], 0
-        for levels in maps:
-            channels = levels[0].shape[1] // self.num_bases[0]
-            # The maps of an anchor follow each other, one for each channel.
-            channel = torch.arange(channels, device=self.device)
-            cells = (row * channels + cell + start)[..., None]
-            index.append(cells + channel * area[..., None])
-            start += sum(level.numel() for level in levels)
+        first, area = take(self._first, base), take(self._areas, base)
+        row = (num_images - 1) * first + take(self.starts, base)
+        row = row + images * take(self._sizes, base)
+        cell = y * take(self.widths, base) + x
+        # The maps of an anchor follow each other, one for each channel.
+        counts = [levels[0].shape[1] // self.num_bases[0] for levels in maps]
+        count, channel, start = self._channels(num_images, tuple(counts))
+        index = row[:, None] * count + cell[:, None] + start
+        index = index + channel * area[:, None]
         # One read, whose gradient is one deterministic write: index_add.
         flat = torch.cat([x.reshape(-1) for levels in maps for x in levels])
-        shapes = [part.shape for part in index]
-        index = torch.cat([part.reshape(-1) for part in index])
-        values = flat.index_select(0, index)
-        values = values.split([shape.numel() for shape in shapes])
-        return [part.view(shape) for part, shape in zip(values, shapes)]
+        values = flat.index_select(0, index.flatten()).view(index.shape)
+        return values.split(counts, dim=1)
+
+    def _channels(self, num_images: int, counts: Tuple[int, ...]) -> Tensor:
+        """Tables of each channel of maps that are laid end to end.
+
+        Returns:
+            Tensor: (3, sum of counts): how many channels its map has, which
+            of them it is, and where the map starts.
+        """
+        key = num_images, counts
+        if key not in self._tables:
+            rows, start = [], 0
+            for count in counts:
+                rows += [(count, channel, start) for channel in range(count)]
+                start += count * num_images * self.num_anchors
+            table = torch.tensor(rows, device=self.device)
+            self._tables[key] = table.T.contiguous()
+        return self._tables[key]
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,6 @@ Vocabulary and shapes, for the whole file:
     offset, encoded offset: dx, dy, dw, dh of the bbox coder
 """
 
-import logging
 import math
 from typing import Dict, List, Tuple
 
@@ -35,12 +34,16 @@ from mmdet_klrpn.models.task_modules import (
 )
 
 from .finite import check_losses
+from .kl_rpn_weights import KLRPNWeightsMixin
 from .log_variance import log_variance, logit_objectness, objectness
-from .sparse_anchor_mixin import SparseAnchorMixin
+from .sparse_proposals import SparseProposalsMixin
+from .sparse_sampling import SparseSamplingMixin
 
 
 @MODELS.register_module()
-class KLRPNHead(SparseAnchorMixin, RPNHead):
+class KLRPNHead(
+    KLRPNWeightsMixin, SparseSamplingMixin, SparseProposalsMixin, RPNHead
+):
     """RPN head whose score is trained by the KL divergence of box offsets.
 
     Seo et al., "KL-Divergence-Based Region Proposal Network for Object
@@ -157,11 +160,7 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
-        # Saved with the weights, which look like those of an RPNHead: the
-        # range of stds that their logits stand for.
-        self.register_buffer(
-            'std_range', torch.tensor([min_std, neg_std], dtype=torch.float32)
-        )
+        self.register_std_range(min_std, neg_std)
         if pos_topk and self.train_cfg:
             self._give_objects_their_best_anchors(pos_topk)
 
@@ -350,64 +349,6 @@ class KLRPNHead(SparseAnchorMixin, RPNHead):
             scores=objectness(log_var, self.neg_std).mean(dim=1),
             bbox_stds=stds * self.std_scale,
         )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict,
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing_keys: List[str],
-        *args,
-    ) -> None:
-        """Repeat one logit per anchor, as RPNHead has, for each std."""
-        for name, own in self.rpn_cls.named_parameters():
-            key = f'{prefix}rpn_cls.{name}'
-            given = state_dict.get(key)
-            if given is None or len(given) * self.num_stds != len(own):
-                continue
-            if self.num_stds > 1:
-                state_dict[key] = given.repeat_interleave(self.num_stds, dim=0)
-                print_log(
-                    f'{key}: the {len(given)} logits of the checkpoint, one '
-                    f'per anchor, are repeated to {len(own)}, one per std',
-                    logger='current',
-                )
-        self._check_std_range(state_dict, prefix)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, *args
-        )
-        if f'{prefix}std_range' in missing_keys:
-            missing_keys.remove(f'{prefix}std_range')
-
-    def _check_std_range(self, state_dict: dict, prefix: str) -> None:
-        """Log whose weights are loaded, unless they are such a head's."""
-        place, key = prefix.rstrip('.') or 'rpn_head', f'{prefix}std_range'
-        given = state_dict.get(key)
-        if given is not None:
-            own = self.std_range.tolist()
-            state_dict[key] = self.std_range  # the config's stays
-            # Weights may have been stored in half precision.
-            close = torch.allclose(
-                given.to(self.std_range), self.std_range, rtol=0.01
-            )
-            if close:
-                return
-            text = (
-                f'{place}: the weights were trained with [min_std, neg_std] = '
-                f'{given.tolist()}, but the config has {own}: scores and '
-                'bbox_stds are read in another range'
-            )
-        elif f'{prefix}rpn_cls.weight' in state_dict:
-            text = (
-                f'{place}: the weights are those of an RPNHead, or of a '
-                'KLRPNHead of an older version, for they have no std_range. '
-                "An RPNHead's rank proposals as they did, but bbox_stds mean "
-                'nothing until they are trained'
-            )
-        else:
-            return
-        print_log(text, logger='current', level=logging.WARNING)
 
 
 def _check(name: str, value: object, valid: bool, allowed: str) -> None:

@@ -9,11 +9,12 @@ from mmdet.utils import InstanceList, OptInstanceList
 from torch import Tensor
 
 from .finite import check_losses
-from .sparse_anchor_mixin import SparseAnchorMixin
+from .sparse_proposals import SparseProposalsMixin
+from .sparse_sampling import SparseSamplingMixin
 
 
 @MODELS.register_module()
-class SparseRPNHead(SparseAnchorMixin, RPNHead):
+class SparseRPNHead(SparseSamplingMixin, SparseProposalsMixin, RPNHead):
     """RPNHead with the same losses and proposals, sooner and in less memory.
 
     Its losses are those of RPNHead with the same sampled anchors, each a

@@ -11,6 +11,7 @@ from .prior_generators import (
     AnchorIndex,
     InsideCells,
     anchor_grid,
+    grid_of_maps,
     inside_cells,
 )
 from .samplers import sample_batch, sample_stratified
@@ -23,6 +24,7 @@ __all__ = [
     'anchor_grid',
     'assign_on_grid',
     'decode_delta_xywh_stds',
+    'grid_of_maps',
     'inside_cells',
     'sample_batch',
     'sample_stratified',

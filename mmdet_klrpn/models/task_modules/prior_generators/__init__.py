@@ -1,6 +1,12 @@
 """Anchors."""
 
-from .anchor_grid import AnchorGrid, AnchorIndex, anchor_grid, take
+from .anchor_grid import (
+    AnchorGrid,
+    AnchorIndex,
+    anchor_grid,
+    grid_of_maps,
+    take,
+)
 from .inside_cells import InsideCells, inside_cells
 
 __all__ = [
@@ -8,6 +14,7 @@ __all__ = [
     'AnchorIndex',
     'InsideCells',
     'anchor_grid',
+    'grid_of_maps',
     'inside_cells',
     'take',
 ]

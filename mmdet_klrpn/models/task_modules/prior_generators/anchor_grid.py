@@ -212,3 +212,14 @@ def anchor_grid(
 ) -> AnchorGrid:
     """The :class:`AnchorGrid` of these arguments, built once."""
     return AnchorGrid(generator, featmap_sizes, device)
+
+
+def grid_of_maps(generator: AnchorGenerator, maps: List[Tensor]) -> AnchorGrid:
+    """The :class:`AnchorGrid` of predictions.
+
+    Args:
+        generator (AnchorGenerator): Gives base anchors and strides.
+        maps (list[Tensor]): Per level, (N, any, H, W).
+    """
+    sizes = tuple(tuple(level.shape[-2:]) for level in maps)
+    return anchor_grid(generator, sizes, maps[0].device)

@@ -1,27 +1,17 @@
-"""What an RPN head computes, for the anchors that matter only.
+"""Proposals of an RPN head, at the cost of the anchors that enter NMS.
 
-Shapes, for this file and the heads that use it:
+Shapes, for this file:
     N     images in the batch
     A     base anchors per location
     S     channels of the score per anchor (``cls_out_channels``)
     H, W  size of one level's feature map
-    R     anchors of an image over all levels, the sum of A * H * W
     M     anchors of an image that enter NMS
 """
 
 import math
-from typing import (
-    Dict,
-    List,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-    Union,
-)
+from typing import Dict, List, Optional, Tuple, Union
 
 import torch
-from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.structures.bbox import (
     BaseBoxes,
     cat_boxes,
@@ -29,209 +19,26 @@ from mmdet.structures.bbox import (
     get_box_wh,
     scale_boxes,
 )
-from mmdet.utils import InstanceList, OptInstanceList
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
-from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_klrpn.models.task_modules import (
-    AnchorGrid,
-    AnchorIndex,
-    anchor_grid,
-    assign_on_grid,
-    inside_cells,
-    sample_batch,
-    why_not_on_grid,
-)
+from mmdet_klrpn.models.task_modules import grid_of_maps
 
-from .finite import broken_proposals, check_boxes, is_autocast, warn
+from .finite import broken_proposals, is_autocast, warn
 from .sparse_nms import suppress
 
 
-class Samples(NamedTuple):
-    """Sampled anchors of a batch, positives first, and their targets.
+class SparseProposalsMixin:
+    """Proposals of an :class:`RPNHead`, up to ties.
 
-    Attributes:
-        images (Tensor): (n, ) image of each.
-        anchors (AnchorIndex): (n, ) each.
-        targets (Tensor): (p, 4) encoded offsets of the p positives.
-        labels (Tensor): (p, ).
-        avg_factor (int | Tensor): What to divide the sum of losses by.
+    To be inherited before RPNHead. Kinds of NMS other than the usual one run
+    as in mmdet.
     """
 
-    images: Tensor
-    anchors: AnchorIndex
-    targets: Tensor
-    labels: Tensor
-    avg_factor: Union[int, Tensor]
-
-
-class SparseAnchorMixin:
-    """Samples and proposals of an :class:`RPNHead`, without its detours.
-
-    To be inherited before RPNHead. Configs stay as they are and results are
-    those of RPNHead, up to ties. Assigners, samplers and kinds of NMS other
-    than the usual ones run as in mmdet; the log says so, once, and why.
-    """
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._logged: Set[str] = set()
-        # Steps in a row that were left to a gradient scaler to skip.
-        self._num_skipped = 0
-        self._has_dropped = False
-
-    def sample_anchors(
-        self,
-        maps: List[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList = None,
-    ) -> Tuple[AnchorGrid, Samples]:
-        """Assign and sample the anchors of a batch.
-
-        Args:
-            maps (list[Tensor]): Per level, (N, any, H, W), whose sizes and
-                device are used.
-            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
-                pixels and ``labels`` (n, ) of each image.
-            batch_img_metas (list[dict]): Meta information of each image.
-            batch_gt_instances_ignore (list[InstanceData], optional): Regions
-                whose anchors are not sampled.
-
-        Returns:
-            tuple: The grid, by which to gather predictions, and the samples.
-
-        Raises:
-            ValueError: If no anchor lies inside an image, or a box is not
-                finite.
-        """
-        grid = self._grid(maps)
-        args = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-        reason = self._why_dense(
-            grid, batch_gt_instances, batch_gt_instances_ignore
-        )
-        gt_inds = None
-        if reason is None:
-            gt_inds = self._assign(grid, batch_gt_instances, batch_img_metas)
-        elif reason not in self._logged:
-            self._logged.add(reason)
-            print_log(
-                f'{type(self).__name__} computes the targets of every anchor, '
-                f"by mmdet's slower path: {reason}",
-                logger='current',
-            )
-        if gt_inds is None:
-            return grid, self._sample_densely(grid, *args)
-        pos, neg, avg_factor = self._draw(grid, gt_inds)
-        objects = gt_inds.flatten()[pos] - 1
-        boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
-        labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
-        images, anchors = _locate_samples(grid, pos, neg)
-        priors = grid.boxes(anchors.select(slice(len(pos))))
-        targets = self.bbox_coder.encode(priors, boxes)
-        return grid, Samples(images, anchors, targets, labels, avg_factor)
-
-    def _positive_weight(self) -> Optional[float]:
-        """The weight of a positive, None for 1."""
-        weight = self.train_cfg['pos_weight']
-        return weight if weight > 0 else None
-
-    def _draw(
-        self, grid: AnchorGrid, gt_inds: Tensor
-    ) -> Tuple[Tensor, Tensor, Union[int, Tensor]]:
-        """Draw the very anchors that the sampler would, see `sample_batch`.
-
-        Args:
-            grid (AnchorGrid): The anchors.
-            gt_inds (Tensor): (N, R), in map order.
-
-        Returns:
-            tuple: Positives and negatives among N * R in map order, and the
-            number to divide losses by.
-        """
-        gt_inds = gt_inds[:, grid.mmdet_order]
-        *samples, avg_factor = sample_batch(self.sampler, gt_inds)
-        pos, neg = map(grid.from_mmdet, samples)
-        return pos, neg, avg_factor
-
-    def _grid(self, maps: List[Tensor]) -> AnchorGrid:
-        sizes = tuple(tuple(level.shape[-2:]) for level in maps)
-        return anchor_grid(self.prior_generator, sizes, maps[0].device)
-
-    def _why_dense(
-        self,
-        grid: AnchorGrid,
-        batch_gt_instances: InstanceList,
-        batch_gt_instances_ignore: OptInstanceList,
-    ) -> Optional[str]:
-        """Say why only mmdet can assign this batch; None if it need not."""
-        unsupported = why_not_on_grid(self.assigner)
-        if unsupported:
-            return f'assigner: {unsupported}'
-        sampler = type(self.sampler).__name__
-        if type(self.sampler) is not RandomSampler:
-            return f'{sampler} is not a RandomSampler'
-        if self.sampler.add_gt_as_proposals:
-            return f'add_gt_as_proposals of {sampler} is set'
-        if not grid.is_regular:
-            return f'{type(grid.generator).__name__} lays anchors its own way'
-        dtypes = {_boxes(gt).dtype for gt in batch_gt_instances}
-        if dtypes != {torch.float32}:
-            return f'boxes are {dtypes}, not float32'
-        ignore = [x for x in batch_gt_instances_ignore or [] if x is not None]
-        if self.assigner.ignore_iof_thr > 0 and any(map(len, ignore)):
-            return 'ignore_iof_thr is set and there are regions to ignore'
-        return None
-
-    def _assign(
-        self,
-        grid: AnchorGrid,
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-    ) -> Optional[Tensor]:
-        """Objects of anchors, (N, R) in map order; None for mmdet's error."""
-        border = self.train_cfg['allowed_border']
-        inside = inside_cells(grid, batch_img_metas, border)
-        bboxes = [_boxes(gt) for gt in batch_gt_instances]
-        if inside is not None and not inside.are_anywhere():
-            return None
-        return assign_on_grid(self.assigner, grid, bboxes, inside)
-
-    def _sample_densely(
-        self,
-        grid: AnchorGrid,
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList,
-    ) -> Samples:
-        """Sample by mmdet's own targets, of every anchor."""
-        # The sparse path leaves boxes that are not finite to this one.
-        check_boxes(batch_gt_instances, batch_img_metas)
-        anchors, valid_flags = self.get_anchors(
-            grid.featmap_sizes, batch_img_metas, device=grid.device
-        )
-        *targets, avg_factor = self.get_targets(
-            anchors,
-            valid_flags,
-            batch_gt_instances,
-            batch_img_metas,
-            batch_gt_instances_ignore=batch_gt_instances_ignore,
-        )[:5]
-        # Per level (N, A * H * W, ...) to rows of anchors.
-        labels, weights, targets, target_weights = (
-            torch.cat(values, dim=1).flatten(0, 1) for values in targets
-        )
-        is_pos = target_weights.any(dim=1)
-        pos = is_pos.nonzero()[:, 0]
-        neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
-        return Samples(
-            *_locate_samples(grid, *(grid.from_mmdet(x) for x in (pos, neg))),
-            targets[pos],
-            labels[pos],
-            avg_factor,
-        )
+    # Whether the log has said that proposals were dropped.
+    _has_dropped = False
 
     def predict_by_feat(
         self,
@@ -297,7 +104,7 @@ class SparseAnchorMixin:
 
         With ``drop`` anchors that are not finite are not selected.
         """
-        grid = self._grid(cls_scores)
+        grid = grid_of_maps(self.prior_generator, cls_scores)
         # 1. Select the best anchors of each level, before NMS.
         index = self._best_anchors(
             cls_scores, bbox_preds, cfg.get('nms_pre', -1), drop
@@ -452,17 +259,3 @@ class SparseAnchorMixin:
             (n, ), and others.
         """
         raise NotImplementedError
-
-
-def _boxes(instances: InstanceData) -> Tensor:
-    """Boxes as a tensor, (n, 4)."""
-    return get_box_tensor(instances.bboxes)
-
-
-def _locate_samples(
-    grid: AnchorGrid, pos: Tensor, neg: Tensor
-) -> Tuple[Tensor, AnchorIndex]:
-    """Images and anchors of positives, then negatives, given among N * R."""
-    index = torch.cat([pos, neg])
-    images = index // grid.num_anchors
-    return images, grid.locate(index - images * grid.num_anchors)

@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdet_klrpn.models import KLRPNHead, SparseRPNHead
-from mmdet_klrpn.models.dense_heads import sparse_anchor_mixin
+from mmdet_klrpn.models.dense_heads import sparse_sampling
 from mmdet_klrpn.models.dense_heads.log_variance import objectness
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
@@ -237,7 +237,7 @@ def test_other_modules_take_mmdet_s_path(cls, options, reason, monkeypatch):
     )
     logged = []
     monkeypatch.setattr(
-        sparse_anchor_mixin, 'print_log', lambda text, **_: logged.append(text)
+        sparse_sampling, 'print_log', lambda text, **_: logged.append(text)
     )
     args = (OBJECTS['some'], metas())
     assert_same_losses(head, plain, *args)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from processes import end_processes, start
+from slurm import running_slurm
 
 ROOT = Path(__file__).resolve().parent.parent
 KL_RPN_CONFIG = (
@@ -189,3 +191,27 @@ def trained(tiny_config, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('trained')
     run(sys.executable, 'tools/train.py', tiny_config, '--work-dir', work_dir)
     return work_dir
+
+
+@pytest.fixture(scope='session')
+def slurm():
+    """A Slurm that runs on this machine."""
+    with running_slurm() as running:
+        yield running
+
+
+@pytest.fixture
+def background(tmp_path):
+    """Start commands that end with the test at the latest.
+
+    Their environment has the test's folder as TEST.
+    """
+    started = []
+
+    def call(*command, log, env):
+        env = dict(env, TEST=str(tmp_path))
+        started.append(start(*command, log=log, env=env))
+        return started[-1]
+
+    yield call
+    end_processes(started, 'TEST', tmp_path)

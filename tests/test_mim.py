@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
+from conftest import (
+    KL_RPN_CONFIG,
+    ROOT,
+    load_checkpoint,
+    run,
+    write_tiny_config,
+)
+from processes import without_gpu
+from slurm import PARTITION
 from test_mmdet_configs import NAME, one_option
 from torchvision.models import mobilenet_v2
 
@@ -85,8 +93,8 @@ def mim(python, tmp_path_factory):
     """Run mim in an empty folder."""
     folder = tmp_path_factory.mktemp('user')
 
-    def call(*words):
-        return run(python, '-m', 'mim', *words, cwd=folder)
+    def call(*words, env=None):
+        return run(python, '-m', 'mim', *words, cwd=folder, env=env)
 
     return call
 
@@ -158,6 +166,21 @@ def test_a_config_is_found_by_its_name(mim, tiny_data, tmp_path):
     )
     assert 'we find the config file' in text
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm'])
+def test_train_in_two_processes(mim, config, tmp_path, request, launcher):
+    env = without_gpu()
+    if launcher == 'slurm':
+        env = request.getfixturevalue('slurm').env
+    mim(
+        *('train', 'mmdet_klrpn', config, '--work-dir', tmp_path),
+        *('--launcher', launcher, '--gpus', 2),
+        *('--gpus-per-node', 2, '--partition', PARTITION),
+        env=env,
+    )
+    trained = load_checkpoint(tmp_path / 'epoch_1.pth')
+    assert trained['meta']['iter'] == 2  # 7 images, 2 ranks with 2 a batch
 
 
 def test_train_of_mmdet_takes_our_config_too(mim, config, tmp_path):

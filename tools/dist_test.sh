@@ -1,18 +1,5 @@
 #!/usr/bin/env bash
-# Usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
-# Without a GPU, GPUS is the number of processes, which talk through gloo.
-set -eu
-
-export PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}"
-
-CONFIG=$1
-CHECKPOINT=$2
-GPUS=$3
-
-python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$GPUS" \
-    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"
+# Test with torchrun; --help tells more.
+. "$(dirname "$(readlink -f "$0")")/launch.sh"
+check_arguments test.py dist 'CONFIG CHECKPOINT GPUS' "$@"
+launch_dist "$3" test.py "$1" "$2" "${@:4}"

@@ -1,17 +1,5 @@
 #!/usr/bin/env bash
-# Usage: tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
-# Without a GPU, GPUS is the number of processes, which talk through gloo.
-set -eu
-
-export PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}"
-
-CONFIG=$1
-GPUS=$2
-
-python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$GPUS" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+# Train with torchrun; --help tells more.
+. "$(dirname "$(readlink -f "$0")")/launch.sh"
+check_arguments train.py dist 'CONFIG GPUS' "$@"
+launch_dist "$2" train.py "$1" "${@:3}"

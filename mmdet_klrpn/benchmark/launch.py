@@ -16,7 +16,6 @@ TOOLS = _PACKAGE.parent / 'tools'
 if not (TOOLS / 'train.py').exists():
     TOOLS = _PACKAGE / '.mim' / 'tools'
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-_FIRST_PORT = 29500
 _GPUS_PER_NODE = 8
 
 
@@ -98,8 +97,6 @@ class Launch(NamedTuple):
                 first = i % groups * self.gpus
                 own = devices[first : first + self.gpus]
                 slot['CUDA_VISIBLE_DEVICES'] = ','.join(own)
-            if self.launcher == 'pytorch':
-                slot['PORT'] = str(_FIRST_PORT + i)
             slots.append(slot)
         return slots
 
@@ -131,7 +128,7 @@ class Launch(NamedTuple):
             srun = ['srun', '-p', self.partition, '--gres=gpu:1', '--ntasks=1']
             srun.append(f'--job-name={_job_name(run)}')
             return Command([*srun, *words], {})
-        own = {key: value for key, value in slot.items() if key != 'PORT'}
+        own = dict(slot)
         if 'CUDA_VISIBLE_DEVICES' in own:
             first = own['CUDA_VISIBLE_DEVICES'].split(',')[0]
             own['CUDA_VISIBLE_DEVICES'] = first

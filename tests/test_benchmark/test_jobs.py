@@ -93,7 +93,6 @@ def test_commands_of_each_launcher(plan, monkeypatch):
     train, measure = job.commands(two, slots[1])
     assert train.words[0].endswith('tools/dist_train.sh')
     assert train.words[2] == '2'
-    assert len({slot['PORT'] for slot in slots}) == 2
     assert measure.env['CUDA_VISIBLE_DEVICES'] == '5'
     assert str(train).startswith('OMP_NUM_THREADS=2 CUDA_VISIBLE_DEVICES=5,7')
 

@@ -110,6 +110,8 @@ def running_slurm():
         wait_until(lambda: 'idle' in slurm.call('sinfo', '-h', '-o', '%T'), 60)
         yield slurm
     finally:
+        for log in folder.glob('*.out'):  # which pytest shows with a failure
+            print(log.name, log.read_text())
         end_processes(daemons, 'SLURM_CONF', folder / 'slurm.conf')
         shutil.rmtree(folder)
 

@@ -9,15 +9,11 @@ ratio of each pair is what to read.
 """
 
 import argparse
-import platform
-import statistics
-import time
+from functools import partial
 from typing import Dict, Tuple
 
-import mmcv
-import mmdet
+import instruments
 import torch
-import torchvision
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -36,39 +32,27 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
-    print(
-        f'torch {torch.__version__}, torchvision {torchvision.__version__}, '
-        f'mmcv {mmcv.__version__}, mmdet {mmdet.__version__}, '
-        f'{platform.machine()}, {args.device}, '
-        f'{torch.get_num_threads()} threads, median of {args.repeats}'
-    )
+    print(instruments.environment(args.device), '\n')
     heads = {
         name: head.to(args.device).eval() for name, head in build().items()
     }
-    print(
-        '| RoIs | R-FCN, s | of which its maps, s | Faster R-CNN, s | ratio |'
-    )
-    print('| ---: | ---: | ---: | ---: | ---: |')
+    rows = []
     for count in args.rois:
         x, rois = inputs(count, args.device)
-        rows = []
-        for _ in range(args.repeats + 1):  # the first warms up
-            maps = seconds(heads['R-FCN'].score_maps, ((x,),), args.device)
-            ours = seconds(rfcn, (heads['R-FCN'], x, rois), args.device)
-            theirs = seconds(
-                heads['Faster R-CNN']._bbox_forward,
-                ((x,), rois),
-                args.device,
+        functions = {
+            'Faster R-CNN': partial(
+                heads['Faster R-CNN']._bbox_forward, (x,), rois
+            ),
+            'R-FCN': partial(rfcn, heads['R-FCN'], x, rois),
+            'of which its maps': partial(heads['R-FCN'].score_maps, (x,)),
+        }
+        with torch.no_grad():
+            turns = instruments.take_turns(
+                functions, args.repeats, args.device
             )
-            rows.append((ours, theirs, theirs / ours, maps))
-        ours, theirs, ratio, maps = (
-            statistics.median(column) for column in zip(*rows[1:])
-        )
-        print(
-            f'| {count} | {ours:.2f} | {maps:.2f} | {theirs:.2f} | '
-            f'{ratio:.1f} |',
-            flush=True,
-        )
+        rows.append([str(count), *instruments.compare(turns, 'Faster R-CNN')])
+    title = 'RoI part of one image of 800x1344, ms.'
+    print(instruments.render(title, ['RoIs', *functions], rows))
 
 
 def build() -> Dict[str, nn.Module]:
@@ -102,19 +86,6 @@ def inputs(count: int, device: str) -> Tuple[Tensor, Tensor]:
 def rfcn(head: nn.Module, x: Tensor, rois: Tensor) -> None:
     """The whole RoI part of R-FCN."""
     head._bbox_forward(head.score_maps((x,)), rois)
-
-
-@torch.no_grad()
-def seconds(function, arguments: tuple, device: str) -> float:
-    """Time a call; on a CPU that of the process, whatever else runs there."""
-    on_cpu = device == 'cpu'
-    synchronize = bool if on_cpu else torch.cuda.synchronize
-    clock = time.process_time if on_cpu else time.perf_counter
-    synchronize()
-    started = clock()
-    function(*arguments)
-    synchronize()
-    return clock() - started
 
 
 if __name__ == '__main__':

@@ -91,14 +91,11 @@ def test_an_iou_for_each_object_and_base_anchor(grid, batch, inside):
 
 def test_several_sets_of_windows(grid, batch, inside):
     overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
-    one, other = (pairs_of(overlaps, iou) for iou in (0.2, 0.6))
     ious = torch.tensor([0.2, 0.6])[:, None, None].expand(2, 50, 6)
-    both = pairs_of(overlaps, ious)
-    for i in (0, 2):
-        assert torch.equal(both[i], torch.cat([one[i], other[i]]))
-    for i in range(3):
-        expected = torch.cat([one.anchors[i], other.anchors[i]])
-        assert torch.equal(both.anchors[i], expected)
+    for i, iou in enumerate((0.2, 0.6)):
+        expected = overlaps.windows(iou)
+        for both, one in zip(overlaps.windows(ious), expected):
+            assert torch.equal(both[i], one)
 
 
 @pytest.mark.parametrize('number', [1, 4, 9, 30])
@@ -116,20 +113,16 @@ def test_blocks_have_so_many_anchors_of_an_iou(grid, batch, inside, number):
     assert (worst > 0.1).sum() > 20
 
 
-def test_anchors_in_rows(grid, batch):
+def test_anchors_that_are_in_windows(grid, batch):
     overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch)
     generator = torch.Generator().manual_seed(2)
     anchors = torch.randperm(overlaps.num_anchors, generator=generator)[:1500]
     anchors = torch.cat([anchors, anchors[:10]])  # some of them twice
     windows = overlaps.windows(LEAST_IOU)
     cells = overlaps.pairs_in(windows, int(windows.numbers.sum()))
-    shape = windows.shape.clone()
-    shape[..., 0] = shape[..., 0].clamp(max=1)
-    number = int(shape.prod(dim=-1).sum())
-    rows = overlaps.pairs_in(windows._replace(shape=shape), number)
-    widths = windows.shape[rows.objects, rows.anchors.base, 0]
-    row, found = overlaps.find_in_rows(rows, widths, anchors)
-    actual = torch.stack([rows.objects[row], anchors[found]])
+    num_rows = int(windows.shape[..., 1].sum())
+    objects, found = overlaps.find_in(windows, num_rows, anchors)
+    actual = torch.stack([objects, anchors[found]])
     listed = (cells.index[:, None] == anchors).nonzero()
     expected = torch.stack(
         [cells.objects[listed[:, 0]], anchors[listed[:, 1]]]
@@ -137,7 +130,7 @@ def test_anchors_in_rows(grid, batch):
     assert listed.numel() > 100
     assert sorted(actual.T.tolist()) == sorted(expected.T.tolist())
     none = torch.zeros(0, dtype=torch.long)
-    assert len(overlaps.find_in_rows(rows, widths, none)[0]) == 0
+    assert len(overlaps.find_in(windows, num_rows, none)[0]) == 0
 
 
 def test_what_is_not_finite_is_told(grid):

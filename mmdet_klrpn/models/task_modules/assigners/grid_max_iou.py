@@ -175,7 +175,7 @@ def _resolve(
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
     gt_inds.scatter_(0, index, torch.where(is_pos, number, is_neg.long() - 1))
-    if best is not None and len(best.widths):
+    if best is not None and best.num_rows:
         is_claimed = is_pos & (winners == iou_key)
         is_claimed &= best_iou < min_relevant_iou(assigner)
         lost = best.lost(grid_overlaps, pairs, iou_key, is_claimed)

@@ -94,6 +94,7 @@ class GridOverlaps:
         self.images = torch.cat(
             [ids[i].expand(len(x)) for i, x in enumerate(batch_bboxes)]
         )
+        self._pitch = grid.widths.repeat(self.num_objects)
         self._first: Union[float, Tensor] = 0.0
         self._last = grid.lasts
         if inside is not None:
@@ -166,52 +167,66 @@ class GridOverlaps:
         """Pair objects with every anchor in their windows.
 
         Args:
-            windows (Windows): (..., G, K, 2) each.
+            windows (Windows): (G, K, 2) each.
             total (int): The sum of their numbers.
 
         Returns:
-            Pairs: Objects are ascending, in one set of windows after another.
+            Pairs: Objects are ascending.
         """
-        grid, bases = self.grid, windows.low.shape[-2]
-        x, y = windows.low.unbind(-1)
-        first = grid.starts + y * grid.widths + x
-        first = first + self.images[:, None] * grid.num_anchors
-        first = first.int()
         which, nth = ragged_arange(windows.numbers.flatten(), total)
-        first, x, y, width, pitch = (
-            take(values.expand_as(first).flatten(), which)
-            for values in (first, x, y, windows.shape[..., 0], grid.widths)
-        )
+        x, y = (part.flatten() for part in windows.low.unbind(-1))
+        width = take(windows.shape[..., 0].flatten(), which)
         row = nth // width
         column = nth - row * width
-        window = which // bases
+        index = take(self._index(windows.low), which)
+        pitch = take(self._pitch, which)
+        bases = windows.low.shape[1]
+        objects = which // bases
         return Pairs(
-            (window % self.num_objects).long(),
-            AnchorIndex(which - window * bases, x + column, y + row),
-            (first + row * pitch + column).long(),
+            objects.long(),
+            AnchorIndex(
+                which - objects * bases,
+                take(x, which) + column,
+                take(y, which) + row,
+            ),
+            (index + row * pitch + column).long(),
         )
 
-    def find_in_rows(
-        self, rows: Pairs, widths: Tensor, index: Tensor
+    def find_in(
+        self, windows: Windows, num_rows: int, index: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """Find given anchors in rows of cells.
+        """Find given anchors in the windows of objects.
+
+        In map order the anchors of a window's row of cells follow each other,
+        so they are looked up row by row.
 
         Args:
-            rows (Pairs): Where n rows start.
-            widths (Tensor): (n, ), cells in each. In map order they follow
-                each other.
+            windows (Windows): (G, K, 2) each.
+            num_rows (int): How many rows of cells they have.
             index (Tensor): Anchors among N * R.
 
         Returns:
-            tuple: (m, ) each: the row and the position among the anchors of
-            whatever was found.
+            tuple: (m, ) each: the object, and the position in ``index``, of
+            each anchor that was found.
         """
         index, order = index.sort()
-        bounds = torch.stack([rows.index, rows.index + widths])
+        which, row = ragged_arange(windows.shape[..., 1].flatten(), num_rows)
+        first = take(self._index(windows.low), which)
+        first = first + row * take(self._pitch, which)
+        width = take(windows.shape[..., 0].flatten(), which)
+        bounds = torch.stack([first, first + width]).long()
         first, last = torch.searchsorted(index, bounds)
         numbers = last - first
         row, nth = ragged_arange(numbers, int(numbers.sum()))
-        return row, take(order, take(first, row) + nth)
+        objects = take(which, row) // windows.low.shape[1]
+        return objects.long(), take(order, take(first, row) + nth)
+
+    def _index(self, cells: Tensor) -> Tensor:
+        """Position in map order, (G * K, ), of cells (G, K, 2)."""
+        x, y = cells.unbind(-1)
+        index = self.grid.starts + y * self.grid.widths + x
+        index = index + self.images[:, None] * self.grid.num_anchors
+        return index.int().flatten()
 
     def ious(self, pairs: Pairs) -> Tensor:
         """IoU of each pair, (P, )."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..prior_generators import take
-from .grid_overlaps import GridOverlaps, Pairs, iou_keys
+from .grid_overlaps import GridOverlaps, Pairs, Windows, iou_keys
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # IoUs of blocks are not rounded as the calculator's.
@@ -23,16 +23,15 @@ class BestAnchors(NamedTuple):
     Attributes:
         ious (Tensor): (G, ), the IoU of each object's last one.
         near (Tensor): (n, ), positions of the pairs that may be such.
-        rows (Pairs): Objects, and where the rows of cells start in which they
-            may overlap an anchor more than an object that claims it for its
-            rank alone.
-        widths (Tensor): Cells in each row.
+        rivals (Windows): Where objects may overlap an anchor more than one
+            that claims it for its rank alone.
+        num_rows (int): How many rows of cells these have.
     """
 
     ious: Tensor
     near: Tensor
-    rows: Pairs
-    widths: Tensor
+    rivals: Windows
+    num_rows: int
 
     def lost(
         self,
@@ -57,8 +56,9 @@ class BestAnchors(NamedTuple):
         pairs = pairs.select(self.near)
         is_claimed = take(is_claimed, self.near)
         index = torch.where(is_claimed, pairs.index, none)
-        row, found = grid_overlaps.find_in_rows(self.rows, self.widths, index)
-        objects = take(self.rows.objects, row)
+        objects, found = grid_overlaps.find_in(
+            self.rivals, self.num_rows, index
+        )
         priors = grid_overlaps.grid.boxes(pairs.anchors)
         overlaps = grid_overlaps.calculator(
             take(grid_overlaps.boxes, objects),
@@ -88,30 +88,22 @@ def pairs_with_best_anchors(
         is not finite.
     """
     floor, ious = _floors(assigner, grid_overlaps, least_iou)
-    windows = grid_overlaps.windows(ious)
-    own, rival = windows.shape.unbind()
-    # Rivals are looked for by rows of cells.
-    rows = torch.cat([rival[..., :1].clamp(max=1), rival[..., 1:]], dim=-1)
-    rows = rows * (ious[1] < 1).int()[..., None]
-    windows = windows._replace(shape=torch.stack([own, rows]))
-    sums = windows.numbers.sum(dim=(1, 2))
+    low, shape = grid_overlaps.windows(ious)
+    shape[1] *= (ious[1] < 1).int()[..., None]  # no claim, no rival
+    own, rivals = (Windows(*parts) for parts in zip(low, shape))
+    sums = torch.stack([own.numbers.sum(), rivals.shape[..., 1].sum()])
     # The only copy to the host, of -1 if a box is not finite.
-    sums = torch.where(grid_overlaps.are_finite(), sums, -1).tolist()
-    if min(sums) < 0:
+    sums = torch.where(grid_overlaps.are_finite(), sums, -1)
+    num_pairs, num_rows = sums.tolist()
+    if num_pairs < 0:
         return None
-    pairs = grid_overlaps.pairs_in(windows, sum(sums))
-    rows = pairs.select(slice(sums[0], None))
-    pairs = pairs.select(slice(sums[0]))
+    pairs = grid_overlaps.pairs_in(own, num_pairs)
     overlaps = grid_overlaps.ious(pairs)
     near = (overlaps >= take(floor, pairs.objects)).nonzero()[:, 0]
     topk_ious = _topk_ious(
         assigner, take(pairs.objects, near), take(overlaps, near), floor
     )
-    bases = rival.shape[1]
-    widths = take(
-        rival[..., 0].flatten(), rows.objects * bases + rows.anchors.base
-    )
-    return pairs, overlaps, BestAnchors(topk_ious, near, rows, widths)
+    return pairs, overlaps, BestAnchors(topk_ious, near, rivals, num_rows)
 
 
 def _floors(

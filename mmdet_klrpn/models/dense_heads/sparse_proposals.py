@@ -164,7 +164,7 @@ class SparseProposalsMixin:
                     lost = ~is_finite.all(dim=2)
                     ranking = ranking.masked_fill(lost, -math.inf)
             ranking = ranking.flatten(1)
-            number = ranking.shape[1]
+            number = int(ranking.shape[1])
             if 0 < nms_pre < number:
                 index = ranking.topk(nms_pre, dim=1, sorted=False).indices
             else:

@@ -1,6 +1,7 @@
 """Heads that compute what matters against those that compute everything."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -442,6 +443,28 @@ def test_no_proposal_of_any_kind_of_nms(cls):
             assert proposals.labels.shape == (0,)
             if cls is KLRPNHead:
                 assert proposals.bbox_stds.shape == (0, 4)
+
+
+@HEADS
+def test_same_proposals_while_the_model_is_traced(cls):
+    """As mmengine does to count operations; sizes are tensors then."""
+    head = build_head(cls).eval()
+    outs = predictions(head, images=1)
+    shapes = metas(SHAPE)
+
+    def boxes(*maps):
+        levels = len(STRIDES)
+        (proposals,) = head.predict_by_feat(
+            list(maps[:levels]), list(maps[levels:]), batch_img_metas=shapes
+        )
+        return proposals.bboxes
+
+    maps = (*outs[0], *outs[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # the trace holds for one size
+        traced = torch.jit.trace(boxes, maps, check_trace=False)
+    assert len(boxes(*maps)) > 0
+    assert torch.equal(traced(*maps), boxes(*maps))
 
 
 @HEADS

@@ -65,7 +65,9 @@ class AnchorGrid:
         self.generator = generator
         self.featmap_sizes = featmap_sizes
         self.device = device
-        self.num_bases = generator.num_base_priors
+        # While a model is traced, sizes are tensors: no keys, and summed in
+        # place.
+        self.num_bases = [int(x) for x in generator.num_base_priors]
         layout, orders, first = [], [], 0
         for (height, width), count in zip(featmap_sizes, self.num_bases):
             area = height * width
@@ -177,7 +179,9 @@ class AnchorGrid:
         row = row + images * take(self._sizes, base)
         cell = y * take(self.widths, base) + x
         # The maps of an anchor follow each other, one for each channel.
-        counts = [levels[0].shape[1] // self.num_bases[0] for levels in maps]
+        counts = [
+            int(levels[0].shape[1]) // self.num_bases[0] for levels in maps
+        ]
         count, channel, start = self._channels(num_images, tuple(counts))
         index = row[:, None] * count + cell[:, None] + start
         index = index + channel * area[:, None]
@@ -221,5 +225,5 @@ def grid_of_maps(generator: AnchorGenerator, maps: List[Tensor]) -> AnchorGrid:
         generator (AnchorGenerator): Gives base anchors and strides.
         maps (list[Tensor]): Per level, (N, any, H, W).
     """
-    sizes = tuple(tuple(level.shape[-2:]) for level in maps)
+    sizes = tuple(tuple(map(int, level.shape[-2:])) for level in maps)
     return anchor_grid(generator, sizes, maps[0].device)

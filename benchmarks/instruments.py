@@ -87,8 +87,8 @@ class _Reads(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         is_read = func in (Tensor.tolist, Tensor.numpy, Tensor.cpu)
-        # The dispatcher counts a wait for what has been copied before.
-        is_here = func is Tensor.__bool__ and hasattr(args[0], '_on_host')
+        # What has been copied without blocking is on the host by then.
+        is_here = is_read and hasattr(args[0], '_on_host')
         self.operations.waits += is_read - is_here
         result = func(*args, **kwargs)
         if func is Tensor.to and kwargs.get('non_blocking'):

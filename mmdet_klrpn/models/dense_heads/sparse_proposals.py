@@ -78,11 +78,10 @@ class SparseProposalsMixin:
         ]
         args = (*maps, batch_img_metas, cfg, rescale)
         proposals, are_finite = self._predict(*args)
-        if bool(are_finite.all()):
+        finite = are_finite.tolist()
+        if all(finite):
             return proposals
-        text = broken_proposals(
-            batch_img_metas[int(are_finite.int().argmin())]
-        )
+        text = broken_proposals(batch_img_metas[finite.index(False)])
         if self.training and not is_autocast(cls_scores[0]):
             raise FloatingPointError(text)
         if not self._has_dropped:

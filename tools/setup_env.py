@@ -26,7 +26,7 @@ TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 PROBE_SECONDS = 5
 # Compiling mmcv's operators takes this many minutes of one core, without
 # those for a GPU, and this much memory for each file at once.
-COMPILE_MINUTES = 20
+COMPILE_MINUTES = 15
 COMPILE_BYTES = 2 * 1024**3
 # mmcv's build and mmengine import pkg_resources, which setuptools is dropping.
 BUILD_TOOLS = ('pip>=23', 'setuptools<81', 'wheel')

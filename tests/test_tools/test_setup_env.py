@@ -194,7 +194,7 @@ def test_mmcv_is_compiled_without_debug_symbols(tool, monkeypatch):
 
 @pytest.mark.parametrize(
     ('cores', 'gigabytes', 'jobs', 'minutes'),
-    [(2, 64, 2, 10), (64, 7, 3, 7), (1, 1, 1, 20), (64, 512, 64, 1)],
+    [(2, 64, 2, 8), (64, 7, 3, 5), (1, 1, 1, 15), (64, 512, 64, 1)],
 )
 def test_mmcv_is_compiled_on_every_core_that_memory_allows(
     tool, monkeypatch, capsys, cores, gigabytes, jobs, minutes

@@ -1,7 +1,7 @@
 """Classes of a training set that its annotations do not have."""
 
 from difflib import get_close_matches
-from typing import Iterator, List, Union
+from typing import List, Union
 
 from mmdet.datasets import BaseVideoDataset, CocoDataset
 from mmdet.registry import DATASETS
@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import load
 
 from .class_names import class_names, quote_names
+from .leaf_datasets import leaf_datasets
 
 
 def check_training_classes(dataset: Union[dict, BaseDataset]) -> None:
@@ -29,7 +30,7 @@ def check_training_classes(dataset: Union[dict, BaseDataset]) -> None:
         DATASETS.build({**part, 'lazy_init': True})
         if isinstance(part, dict)
         else part
-        for part in _leaves(dataset)
+        for part in leaf_datasets(dataset)
     ]
     if not all(_is_coco(part) for part in parts):
         return
@@ -45,21 +46,6 @@ def check_training_classes(dataset: Union[dict, BaseDataset]) -> None:
         missing = [name for name in missing if name not in found]
     if missing:
         raise ValueError(_describe(missing, categories, parts))
-
-
-def _leaves(
-    dataset: Union[dict, BaseDataset],
-) -> Iterator[Union[dict, BaseDataset]]:
-    """Data sets inside of wrappers that repeat, join or mix them."""
-    is_config = isinstance(dataset, dict)
-    fields = dataset if is_config else getattr(dataset, '__dict__', {})
-    inner = fields.get('datasets', [])
-    if 'dataset' in fields:
-        inner = [fields['dataset']]
-    if not inner:
-        yield dataset
-    for part in inner:
-        yield from _leaves(part)
 
 
 def _is_coco(dataset: BaseDataset) -> bool:

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmdet_klrpn.apis import propose
-from mmdet_klrpn.evaluation import FirstStageErrors, split_items
+from mmdet_klrpn.datasets.leaf_datasets import leaf_datasets
+from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
     fit_std_scale,
     objectness_calibration,
@@ -240,7 +241,7 @@ def test_training_sets_are_found_inside_of_their_wrappers():
     config = Config.fromfile(
         ROOT / 'configs/kl_rpn/faster-rcnn_vgg16_kl-rpn_1x_voc0712.py'
     )
-    found = list(split_items._leaves(config.train_dataloader.dataset))
+    found = list(leaf_datasets(config.train_dataloader.dataset))
     assert [leaf.ann_file for leaf in found] == [
         f'VOC20{year}/ImageSets/Main/trainval.txt' for year in ('07', '12')
     ]

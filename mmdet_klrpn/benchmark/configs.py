@@ -56,7 +56,9 @@ def resolve(detector: Detector) -> Config:
     """The config of a detector, as it is trained or measured.
 
     A metric 'proposal_fast', which fails on numpy 1.24 and later, becomes a
-    ProposalMetric. ``load_from`` is the checkpoint, if one is given.
+    ProposalMetric. Where nothing is said of it, two checkpoints are kept: the
+    last is measured, and the one before is there while it is written.
+    ``load_from`` is the detector's checkpoint, if one is given.
 
     Raises:
         FileNotFoundError: If there is no config of the name.
@@ -73,6 +75,9 @@ def resolve(detector: Detector) -> Config:
     for name in ('val_evaluator', 'test_evaluator'):
         if config.get(name):
             config[name] = without_proposal_fast(config[name])
+    hook = (config.get('default_hooks') or {}).get('checkpoint')
+    if hook:
+        hook.setdefault('max_keep_ckpts', 2)
     if detector.checkpoint:
         config.load_from = detector.checkpoint
     return config
@@ -110,7 +115,7 @@ def differences(
         second (Config): Another one.
         ignore (Sequence[str]): Dotted keys; what is below them is ignored too.
     """
-    left, right = (dict(_leaves(c.to_dict())) for c in (first, second))
+    left, right = (dict(leaves(c.to_dict())) for c in (first, second))
     found = (
         Difference(key, left.get(key, _ABSENT), right.get(key, _ABSENT))
         for key in sorted(left.keys() | right.keys())
@@ -120,14 +125,14 @@ def differences(
     return tuple(each for each in found if each.first != each.second)
 
 
-def _leaves(node: object, key: str = '') -> Iterator[Tuple[str, object]]:
+def leaves(node: object, key: str = '') -> Iterator[Tuple[str, object]]:
     """Leaves of a config, with the dotted keys that lead to them."""
     if isinstance(node, (list, tuple)):
         node = dict(enumerate(node)) or '[]'
     if isinstance(node, dict):
         for name, value in node.items():
             if name != '_scope_':
-                yield from _leaves(value, f'{key}.{name}' if key else name)
+                yield from leaves(value, f'{key}.{name}' if key else name)
     elif node is not None:
         yield key, node
 

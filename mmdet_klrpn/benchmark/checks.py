@@ -183,9 +183,14 @@ def _check_disk(folder: Path, needed: int) -> None:
         )
 
 
-def _build(config: dict) -> BaseDataset:
+def _build(config: dict, training: bool = False) -> BaseDataset:
     """A data set, if it has images and the first file is there."""
-    dataset = DATASETS.build(copy.deepcopy(config))
+    config = copy.deepcopy(config)
+    for part in leaf_datasets(config):
+        part['serialize_data'] = False  # which fails where there is no image
+    dataset = DATASETS.build(config)
+    if training:
+        check_training_classes(dataset)
     for part in leaf_datasets(dataset):
         if not len(part):
             raise ValueError(f'{part.ann_file} leaves no image')
@@ -234,15 +239,13 @@ def _check_training(config: Config, seen: Set[str]) -> None:
     """Check what training reads, unless it was seen with another detector."""
     for split in ('train', 'val') if config.get('val_cfg') else ('train',):
         data = config[f'{split}_dataloader'].dataset
-        if str(data) in seen:
+        metrics = copy.deepcopy(config.get(f'{split}_evaluator'))
+        if str((data, metrics)) in seen:
             continue
-        dataset = _build(data)
-        if split == 'train':
-            check_training_classes(dataset)
-        else:
-            evaluator = copy.deepcopy(config.val_evaluator)
-            Runner.build_evaluator(None, evaluator)
-        seen.add(str(data))
+        _build(data, training=split == 'train')
+        if metrics:
+            Runner.build_evaluator(None, metrics)
+        seen.add(str((data, metrics)))
     weights = dict(load_from=config.get('load_from'), model=config.model)
     for key, value in leaves(weights):
         is_file = key.endswith(('load_from', 'init_cfg.checkpoint'))

@@ -153,7 +153,7 @@ def _check_replaceable(config: Config, keys: Keys) -> None:
 
 
 def resolve_config(name: str) -> Path:
-    """File of a config, given by its path or as one of this package or mmdet.
+    """File of a config, given by its path, or by name if here or in mmdet.
 
     Args:
         name (str): A path, or the base name or path of a config in the folder

@@ -32,9 +32,10 @@ def add_mim_extension() -> None:
         if linking:
             copy.symlink_to(os.path.relpath(source, target))
         elif source.is_dir():
-            shutil.copytree(
-                source, copy, ignore=shutil.ignore_patterns('__pycache__')
-            )
+            # Of benchmarks the plans: its scripts time this package's parts.
+            scripts = ['*.py'] * (name == 'benchmarks')
+            ignore = shutil.ignore_patterns('__pycache__', *scripts)
+            shutil.copytree(source, copy, ignore=ignore)
         else:
             shutil.copy(source, copy)
     names = ROOT / 'configs' / 'mmdet.txt'

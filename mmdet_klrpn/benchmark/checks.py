@@ -1,6 +1,7 @@
 """What would fail only after hours of training, checked before it."""
 
 import copy
+import math
 import os
 import shutil
 import socket
@@ -145,25 +146,19 @@ def _bytes_kept(config: Config, model: nn.Module) -> int:
     if not length:
         raise ValueError('train_cfg has neither max_epochs nor max_iters')
     hook = (config.get('default_hooks') or {}).get('checkpoint', {})
-    if hook is None:
-        raise ValueError(f'{place} is None: nothing would be saved')
-    if hook.get('by_epoch', True) != by_epoch:
-        raise ValueError(f'{place}.by_epoch must be {by_epoch}, as train_cfg')
-    for key in ('filename_tmpl', 'out_dir'):
-        if hook.get(key):
-            raise ValueError(f'{place}.{key} must be unset: runs are resumed')
-    interval = hook.get('interval', -1)
-    number = length // interval if interval > 0 else 0
-    if number * interval != length:
-        if not hook.get('save_last', True):
-            raise ValueError(f'{place}.save_last must be True')
-        number += 1
-    most = hook.get('max_keep_ckpts', -1)
-    kept = number if most < 1 else min(most, number)
-    optimizer = config.optim_wrapper.optimizer.type
-    states = 0 if not hook.get('save_optimizer', True) else 2
-    states = min(states, 1) if optimizer == 'SGD' else states
-    return kept * sum(
+    wanted = dict(by_epoch=by_epoch, save_last=True, out_dir=None)
+    given = {**dict(by_epoch=True, save_last=True), **(hook or {})}
+    for key, value in dict(wanted, filename_tmpl=None).items():
+        if hook is None or given.get(key) != value:
+            raise ValueError(
+                f'{place}.{key} must be {value}, or the last weights would '
+                f'not be found, but {place} is {hook}'
+            )
+    number = max(math.ceil(length / (given.get('interval') or -1)), 1)
+    most = given.get('max_keep_ckpts', -1)
+    # Beside each weight, SGD keeps one value of its own, and Adam two.
+    states = 1 if config.optim_wrapper.optimizer.type == 'SGD' else 2
+    return (number if most < 1 else min(most, number)) * sum(
         parameter.numel() * 4 * (1 + states * parameter.requires_grad)
         for parameter in model.parameters()
     )

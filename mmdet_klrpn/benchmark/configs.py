@@ -12,29 +12,27 @@ from ..utils.conversion import (
     root_cause,
     without_proposal_fast,
 )
-from .fields import did_you_mean
+from .fields import check_known
 from .plan import Comparison, Detector, Plan
 from .runs import Run
 
 # Keys that mmengine's Runner reads: others, such as train_pipeline, only help
 # to write a config.
 _READ = {
-    *inspect.signature(Runner.__init__).parameters,
+    *(set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}),
     *('find_unused_parameters', 'model_wrapper_cfg', 'sync_bn'),
     *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval'),
 }
 # How a run was started, not what it trains.
 STARTED_WITH = (
-    *('auto_scale_lr.enable', 'launcher', 'resume', 'work_dir'),
-    *('experiment_name', 'log_level', 'log_processor', 'visualizer'),
+    *('launcher', 'resume', 'work_dir', 'experiment_name'),
+    *('log_level', 'log_processor', 'visualizer'),
 )
-# What changes nothing that is measured: the benchmark has its own metrics,
-# and its own seeds.
+# What changes nothing that is measured: metrics and seeds are the benchmark's.
 _UNMEASURED = (
-    *('launcher', 'resume', 'work_dir', 'randomness.seed'),
-    *('experiment_name', 'log_level', 'log_processor', 'visualizer'),
-    *('val_evaluator', 'test_evaluator', 'default_hooks.checkpoint'),
-    *('default_hooks.logger', 'default_hooks.visualization'),
+    *STARTED_WITH,
+    *('val_evaluator', 'test_evaluator', 'randomness.seed'),
+    *(f'default_hooks.{x}' for x in ('checkpoint', 'logger', 'visualization')),
 )
 _ABSENT = 'absent'
 # As many differences of two configs are named.
@@ -62,7 +60,7 @@ def resolve(detector: Detector) -> Config:
 
     Raises:
         FileNotFoundError: If there is no config of the name.
-        ValueError: If it cannot be read, or has no place for an option.
+        ValueError: If it cannot be read, or an option changes nothing.
     """
     path = resolve_config(detector.config)
     try:
@@ -70,7 +68,7 @@ def resolve(detector: Detector) -> Config:
     except Exception as error:  # whatever a config's own code may raise
         raise ValueError(f'{path}: {root_cause(error)}') from error
     for option in detector.cfg_options:
-        _check_option(config, option)
+        check_known(option.split('.')[0], sorted(_READ), 'cfg_options: a key')
     config.merge_from_dict(detector.cfg_options)
     for name in ('val_evaluator', 'test_evaluator'):
         if config.get(name):
@@ -81,25 +79,6 @@ def resolve(detector: Detector) -> Config:
     if detector.checkpoint:
         config.load_from = detector.checkpoint
     return config
-
-
-def _check_option(config: Config, option: str) -> None:
-    """Raise a ValueError if the config lacks what an option is to be put in.
-
-    mmengine would make it, and a misspelt option would change nothing.
-    """
-    node, place = config.to_dict(), 'the config'
-    first, *others = option.split('.')
-    for key in [first, *others][: len(others) or 1]:
-        if isinstance(node, (list, tuple)):
-            node = dict(zip(map(str, range(len(node))), node))
-        known = list(node) if isinstance(node, dict) else []
-        if key not in known and (others or key not in _READ):
-            raise ValueError(
-                f'cfg_options.{option}: {place} has no {key}'
-                + did_you_mean(key, [*known, *_READ] if others else known)
-            )
-        node, place = node.get(key), key
 
 
 def differences(
@@ -191,8 +170,8 @@ def check_run(run: Run, config: Config) -> None:
     old, new = Config.fromfile(run.config), Config(config.to_dict())
     if 'randomness' in old:
         new.randomness = dict(config.get('randomness') or {}, seed=run.seed)
-    # mmdet's train.py drops load_from when it resumes.
-    lost = ('load_from',) if old.get('resume') else ()
+    # mmdet's train.py writes one, and drops the other when it resumes.
+    lost = ['auto_scale_lr.enable', *['load_from'] * bool(old.get('resume'))]
     found = differences(old, new, (*STARTED_WITH, *lost))
     if found:
         raise ValueError(

@@ -145,9 +145,7 @@ def read_preparations(
     steps = []
     for i, step in enumerate(as_list(data.get('prepare', []), place)):
         fields = fields_of(step, Preparation, f'{place}[{i}]')
-        creates, run = (
-            as_text(fields[key], f'{place}[{i}].{key}')
-            for key in Preparation._fields
-        )
-        steps.append(Preparation(Path(creates), run))
+        for key, value in fields.items():
+            as_text(value, f'{place}[{i}].{key}')
+        steps.append(Preparation(Path(fields['creates']), fields['run']))
     return tuple(steps)

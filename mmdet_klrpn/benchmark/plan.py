@@ -121,20 +121,18 @@ def load_plan(name: Union[str, Path]) -> Plan:
         ValueError: If a key is unknown, missing or given twice, a value is of
             the wrong kind, or a name is unknown or that of two detectors.
     """
-    path = _find_plan(Path(name))
+    path = Path(name)
+    own = package_folder('benchmarks') / path.with_suffix('.yaml')
+    if path.name == str(path) and not path.is_file() and own.is_file():
+        path = own
     data = read_plan(path, Plan)
     detectors = _detectors(data['detectors'], f'{path}: detectors')
     names = [detector.name for detector in detectors]
-    plan = Plan(
-        as_text(data['title'], f'{path}: title'),
-        Path(as_text(data['work_dir'], f'{path}: work_dir')),
-        detectors,
-        _comparisons(data['compare'], names, f'{path}: compare'),
-        **{
-            key: data[key]
-            for key in ('seeds', 'metric', 'split')
-            if key in data
-        },
+    plan = Plan(**data)._replace(
+        title=as_text(data['title'], f'{path}: title'),
+        work_dir=Path(as_text(data['work_dir'], f'{path}: work_dir')),
+        detectors=detectors,
+        compare=_comparisons(data['compare'], names, f'{path}: compare'),
         note=as_text(data['note'], f'{path}: note') if 'note' in data else '',
         prepare=read_preparations(data, str(path)),
     )
@@ -144,26 +142,16 @@ def load_plan(name: Union[str, Path]) -> Plan:
     return plan
 
 
-def _find_plan(path: Path) -> Path:
-    """The path, or a plan of this package if it is a bare name."""
-    own = package_folder('benchmarks') / path.with_suffix('.yaml')
-    is_own = path.name == str(path) and not path.is_file() and own.is_file()
-    return own if is_own else path
-
-
 def _detectors(data: object, place: str) -> Tuple[Detector, ...]:
     detectors: Dict[str, Detector] = {}  # by folder
-    for name, value in as_mapping(data, place).items():
+    for name, given in as_mapping(data, place).items():
         at = f'{place}.{name}'
-        given = dict(config=value) if isinstance(value, str) else value
-        given = dict(as_mapping(given, at), name=name)
-        detector = Detector(**fields_of(given, Detector, at))
-        for key in (
-            'name',
-            'config',
-            *(['checkpoint'] * ('checkpoint' in given)),
-        ):
-            as_text(given[key], f'{at}.{key}')
+        given = dict(config=given) if isinstance(given, str) else given
+        if 'name' in as_mapping(given, at):
+            raise ValueError(f'{at}: unknown name: its key is its name')
+        detector = Detector(**fields_of(dict(given, name=name), Detector, at))
+        for key in {'name', 'config', *given} - {'cfg_options'}:
+            as_text(getattr(detector, key), f'{at}.{key}')
         for key in as_mapping(detector.cfg_options, f'{at}.cfg_options'):
             as_text(key, f'{at}.cfg_options: a key')
         folder = slug(name)

@@ -64,28 +64,22 @@ def test_configs_are_found_by_path_and_name(tmp_path, monkeypatch):
     assert resolve_config(f'configs/x/{KL_RPN}') == installed
 
 
-def test_options_are_merged_and_need_a_place():
+def test_options_are_merged_and_must_change_something():
     given = options(model__train_cfg__rpn={'allowed_border': 0})
     config = resolve(Detector('a', **given))
     assert config.model.train_cfg.rpn.allowed_border == 0
     assert config.model.train_cfg.rpn.assigner.type == 'MaxIoUAssigner'
     assert config.default_hooks.checkpoint.max_keep_ckpts == 2
     assert config.load_from is None
-    for option, message in (
-        (
-            'model.rpn_haed.type',
-            r'model has no rpn_haed \(did you mean rpn_head',
-        ),
-        ('model.rpn_head.x.y', 'rpn_head has no x'),
-        ('modle', r'the config has no modle \(did you mean model'),
-        ('train_pipeline.9.type', 'train_pipeline has no 9'),
-        ('optim_wrapper.clip_grad.max_norm', 'has no clip_grad'),
-    ):
-        with pytest.raises(ValueError, match=message):
+    # The dataloaders have read it, and nothing does once more.
+    for option in ('modle.type', 'train_pipeline'):
+        with pytest.raises(
+            ValueError, match=f"one of .* but got '{option[:5]}"
+        ):
             resolve(Detector('a', FASTER, cfg_options={option: 1}))
     finetuned = Detector('a', FASTER, cfg_options={'load_from': 'x.pth'})
     assert resolve(finetuned).load_from == 'x.pth'
-    zoo = Detector('a', FASTER, 'y.pth', {'train_pipeline.0.type': 'x'})
+    zoo = Detector('a', FASTER, 'y.pth', {'load_from': 'x.pth'})
     assert resolve(zoo).load_from == 'y.pth'
 
 

@@ -232,7 +232,7 @@ def test_path_into_mmdet_is_inherited_by_name(tmp_path):
             'legacy_1.x/faster-rcnn_r50_fpn_1x_coco_v1.py',
             "must be a DeltaXYWHBBoxCoder: .* got 'LegacyDeltaXYWHBBoxCoder'",
         ),
-        ('no-such-config.py', 'neither a file nor one of mmdet'),
+        ('no-such-config.py', 'neither a file nor a config in'),
         ('override_category.py', 'several configs in'),
     ],
 )

@@ -109,6 +109,14 @@ def slug(name: str) -> str:
     return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')
 
 
+def find_plan(name: Union[str, Path]) -> Path:
+    """File of a plan, given by its path or as one of this package's."""
+    path = Path(name)
+    own = package_folder('benchmarks') / path.with_suffix('.yaml')
+    bare = path.name == str(path) and not path.is_file()
+    return own if bare and own.is_file() else path
+
+
 def load_plan(name: Union[str, Path]) -> Plan:
     """Read a plan.
 
@@ -121,10 +129,7 @@ def load_plan(name: Union[str, Path]) -> Plan:
         ValueError: If a key is unknown, missing or given twice, a value is of
             the wrong kind, or a name is unknown or that of two detectors.
     """
-    path = Path(name)
-    own = package_folder('benchmarks') / path.with_suffix('.yaml')
-    if path.name == str(path) and not path.is_file() and own.is_file():
-        path = own
+    path = find_plan(name)
     data = read_plan(path, Plan)
     detectors = _detectors(data['detectors'], f'{path}: detectors')
     names = [detector.name for detector in detectors]

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,10 @@ AR_COLUMNS: List[Column] = [
     *(('AR', f'@{n}') for n in RECALL_NUMBERS),
     *((f'AR_{size}', f'@{RECALL_NUMBERS[-1]}') for size in 'SML'),
 ]
+
+
+DIFFERENCE = ['difference', '95% over seeds', '95% over images', 'p']
+DIFFERENCE += ['p after Holm']
 
 
 class Table(NamedTuple):
@@ -124,13 +128,15 @@ def pair_name(pair: Comparison) -> str:
 
 
 def columns_of(results: Results, *metrics: str) -> List[Column]:
-    """Where metrics are measured, ascending; of long curves, each tenth."""
-    columns: List[Column] = []
-    for metric in metrics:
-        rows = results.frame[results.frame['metric'] == metric]
-        ats = sorted(set(rows['at']) - {''}, key=as_number)
-        columns += [(metric, at) for at in ats[:: 1 + 9 * (len(ats) > 20)]]
-    return columns
+    """Where metrics are measured, each in ascending order."""
+    found = set(zip(results.frame['metric'], results.frame['at']))
+    return [
+        (metric, at)
+        for metric in metrics
+        for at in sorted(
+            (a for m, a in found if m == metric and a), key=as_number
+        )
+    ]
 
 
 def as_number(at: str) -> float:
@@ -202,57 +208,60 @@ def ratios(
     return table(name, caption, frame.replace([np.inf], np.nan), 'comparison')
 
 
-def difference_cells(results: Results, pair: Comparison) -> pd.DataFrame:
-    """Cells of ``results.comparisons`` of a pair, by (metric, at)."""
-    rows = results.comparisons.set_index(['first', 'second', 'metric', 'at'])
-    of_pair = [rows.index.get_level_values(i) == pair[i] for i in (0, 1)]
-    rows = rows[of_pair[0] & of_pair[1]].droplevel([0, 1])
-    cells = []
-    for (metric, _), row in rows.iterrows():
+def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
+    """The rows of ``results.comparisons`` of a pair, by (metric, at)."""
+    rows = results.comparisons
+    of_pair = (rows['first'] == pair.first) & (rows['second'] == pair.second)
+    return rows[of_pair].set_index(['metric', 'at'], drop=False)
+
+
+def primary_rows(results: Results) -> pd.DataFrame:
+    """The primary metric's row of each comparison, NaN if not measured."""
+    rows = results.comparisons
+    rows = rows[rows['metric'] + rows['at'] == results.plan.metric]
+    rows = rows.set_index(['first', 'second'])
+    return rows.reindex([tuple(pair[:2]) for pair in results.plan.compare])
+
+
+def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cells of rows of ``results.comparisons``, under their index."""
+    cells: Dict[str, List[str]] = {name: [] for name in DIFFERENCE}
+    for row in rows.to_dict('records'):
+        metric = row['metric']
         text = show(metric, row['difference'], '+')
-        cells.append(
-            {
-                'difference': f'**{text}**' if row['significant'] else text,
-                '95% over seeds': show_interval(
-                    metric, row['seeds_low'], row['seeds_high']
-                ),
-                '95% over images': show_interval(
-                    metric, row['images_low'], row['images_high']
-                ),
-                'p': show_p(row['p']),
-                'p after Holm': show_p(row['p_holm']),
-                'seeds': f'{row["seeds_first"]} + {row["seeds_second"]}',
-            }
-        )
-    return pd.DataFrame(cells, rows.index, DIFFERENCE, dtype=object)
-
-
-DIFFERENCE = ['difference', '95% over seeds', '95% over images', 'p']
-DIFFERENCE += ['p after Holm', 'seeds']
+        texts = [f'**{text}**' if row['significant'] is True else text]
+        for over in ('seeds', 'images'):
+            ends = (row[f'{over}_low'], row[f'{over}_high'])
+            texts.append(show_interval(metric, *ends))
+        texts += [show_p(row['p']), show_p(row['p_holm'])]
+        for name, cell in zip(DIFFERENCE, texts):
+            cells[name].append(cell)
+    return pd.DataFrame(cells, rows.index, dtype=object)
 
 
 def headline(results: Results) -> Table:
     """A row for each comparison: the primary metric."""
-    rows = {}
-    for pair in results.plan.compare:
-        cells = difference_cells(results, pair)
-        cells.index = [''.join(column) for column in cells.index]
-        rows[pair_name(pair)] = cells.reindex([results.plan.metric]).iloc[0]
+    rows = primary_rows(results)
+    cells = difference_cells(rows)
+    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
+    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
+    cells.index = [pair_name(pair) for pair in results.plan.compare]
     return table(
         'comparisons',
         f'Differences in {results.plan.metric}, in points. Bold: significant '
         'at 5% after Holm over all comparisons.',
-        pd.DataFrame(rows, DIFFERENCE).T,
+        cells,
         'comparison',
     )
 
 
 def differences(results: Results, pair: Comparison) -> Table:
     """A row for each metric: both detectors, difference and intervals."""
-    cells = difference_cells(results, pair)
-    cells = cells[~cells.index.get_level_values(0).isin(LONG)]
-    both = means(results, list(cells.index)).loc[[pair.first, pair.second]]
-    cells = pd.concat([both.T, cells[DIFFERENCE[:4]]], axis=1)
+    rows = pair_rows(results, pair)
+    rows = rows[~rows['metric'].isin(LONG)]
+    both = means(results, list(rows.index)).loc[[pair.first, pair.second]]
+    cells = difference_cells(rows).drop(columns='p after Holm')
+    cells = pd.concat([both.T, cells], axis=1)
     cells.index = [label(*column) for column in cells.index]
     return table(
         f'differences_{slug(pair.first)}_{slug(pair.second)}',
@@ -265,21 +274,17 @@ def differences(results: Results, pair: Comparison) -> Table:
 
 def built(results: Results, pair: Comparison) -> Table:
     """A row for each part of the two built models."""
-    runs = [results.runs.get(name) for name in (pair.first, pair.second)]
-    parts = [found[0]['built'] if found else {} for found in runs]
-    keys = list(dict.fromkeys([*parts[0], *parts[1]]))
-    cells = pd.DataFrame(
-        {
-            pair.first: [parts[0].get(key, DASH) for key in keys],
-            pair.second: [parts[1].get(key, DASH) for key in keys],
-        },
-        keys,
-    )
-    differ = cells[pair.first] != cells[pair.second]
+    names = [pair.first, pair.second]
+    found = [results.runs.get(name) for name in names]
+    parts = [runs[0]['built'] if runs else {} for runs in found]
+    keys = dict.fromkeys([*parts[0], *parts[1]])
+    rows = [[part.get(key, DASH) for part in parts] for key in keys]
+    cells = pd.DataFrame(rows, keys, names, dtype=object)
+    cells['differs'] = ['no' if a == b else 'yes' for a, b in rows]
     return table(
         f'built_{slug(pair.first)}_{slug(pair.second)}',
         f'{pair.first} and {pair.second} as they are built.',
-        cells.assign(differs=differ.map({True: 'yes', False: 'no'})),
+        cells,
         'part',
     )
 
@@ -292,10 +297,10 @@ def by_class(results: Results) -> Table:
     cells = means(results, columns).T.droplevel(0)
     cells.insert(0, 'objects', objects.astype(int))
     for pair in results.plan.compare:
-        found = difference_cells(results, pair)
-        found = found[found.index.get_level_values(0) == 'class AP']
+        rows = pair_rows(results, pair).query('metric == "class AP"')
+        found = difference_cells(rows.set_index('at'))
         texts = found['difference'] + ' (' + found['95% over images'] + ')'
-        cells[pair_name(pair)] = texts.droplevel(0)
+        cells[pair_name(pair)] = texts
     caption = 'AP of each class, in points; differences with 95% over images.'
     return table('class_ap', caption, cells, 'class')
 
@@ -303,38 +308,35 @@ def by_class(results: Results) -> Table:
 def reach(results: Results) -> Table:
     """How few proposals of one detector reach the AP of the other's own."""
     tried = columns_of(results, 'AP')
-    found = pivot(results, [('AP', ''), *tried])
-    times = means(results, columns_of(results, 'second_stage_ms'))
-    times.columns = times.columns.get_level_values(1)
+    ap = pivot(results, [('AP', ''), *tried])['AP']
+    ms = pivot(results, columns_of(results, 'second_stage_ms'))
+    ms.columns = ms.columns.get_level_values('at')
     rows = []
-    pairs = [(pair.first, pair.second) for pair in results.plan.compare]
+    pairs = [pair[:2] for pair in results.plan.compare]
     for name, other in pairs + [pair[::-1] for pair in pairs]:
-        runs = results.runs.get(name)
-        own = f'@{runs[0]["num_proposals"]}' if runs else ''
-        goal = found.loc[name, ('AP', '')]
-        at = next((c[1] for c in tried if found.loc[other, c] >= goal), '')
+        runs = results.runs.get(name) or [{}]
+        own = f'@{runs[0].get("num_proposals", DASH)}'
+        goal = ap.loc[name, '']
+        enough = [at for _, at in tried if ap.loc[other, at] >= goal]
+        at = enough[0] if enough else ''
         rows.append(
             {
+                'detector': name,
                 'proposals': own[1:],
                 'AP': show('AP', goal),
-                'ms': times.loc[name].get(own),
+                'ms': show('ms', ms.loc[name].get(own)),
                 'reached by': other,
-                'with': at[1:] or 'none of these',
-                'its AP': show('AP', found.loc[other].get(('AP', at)))
-                if at
-                else DASH,
-                'its ms': times.loc[other].get(at),
+                'with': at[1:] or 'none of these numbers',
+                'its AP': show('AP', ap.loc[other, at] if at else np.nan),
+                'its ms': show('ms', ms.loc[other].get(at)),
             }
         )
-    names = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
-    return table(
-        'reach',
-        'How few proposals of one detector reach the AP that the other has '
-        'with its own number, and the ms of both second stages. Means over '
-        'seeds, without an interval.',
-        pd.DataFrame(rows, names),
-        'detector',
+    caption = (
+        'How few proposals of one detector reach the AP that another has '
+        'with its own number, and the time of their second stages. Means '
+        'over seeds, without an interval.'
     )
+    return Table('reach', caption, pd.DataFrame(rows))
 
 
 def by_seed(results: Results) -> Table:

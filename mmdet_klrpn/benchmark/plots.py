@@ -1,0 +1,120 @@
+"""Plots of a report, as SVG and PDF of which the bytes are always the same."""
+
+import io
+import re
+from pathlib import Path
+from typing import List, NamedTuple, Tuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from .results import Results
+from .tables import as_number, difference_cells, pair_name
+
+# The muted scheme of Paul Tol, https://personal.sron.nl/~pault, which the
+# colour-blind can tell apart too, with black for its grey.
+COLOURS = '#332288 #cc6677 #117733 #ddcc77 #88ccee'.split()
+COLOURS += '#882255 #44aa99 #999933 #aa4499 #000000'.split()
+MARKERS = 'osD^vPX<>*'
+STYLE = {
+    'axes.edgecolor': '#9a9a9a',
+    'axes.grid': True,
+    'axes.spines.right': False,
+    'axes.spines.top': False,
+    'font.family': 'sans-serif',
+    'font.size': 9,
+    'grid.color': '#e6e6e6',
+    'legend.frameon': False,
+    # Text stays text: it is small, sharp, and can be searched.
+    'svg.fonttype': 'none',
+    'pdf.fonttype': 42,
+    'svg.hashsalt': 'mmdet_klrpn',
+}
+
+
+class Plot(NamedTuple):
+    """A figure, what it shows, and the stem of its files."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+    def svg(self) -> str:
+        """As an element of a page, with ids that no other plot has."""
+        text = io.StringIO()
+        # Without any of them there is no block of addresses.
+        keys = ('Creator', 'Date', 'Format', 'Type')
+        with matplotlib.rc_context(STYLE):
+            self.figure.savefig(
+                text, format='svg', metadata=dict.fromkeys(keys)
+            )
+        svg = text.getvalue()
+        svg = svg[svg.index('<svg') :]
+        # As wide as its place in the page.
+        svg = re.sub(r' (width|height)="[\d.]+pt"', '', svg, count=2)
+        svg = re.sub(r'(\d\.\d\d)\d+(?=[^<]*>)', r'\1', svg)
+        return re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{self.name}-', svg)
+
+    def write(self, folder: Path) -> List[Path]:
+        """Write it as SVG and PDF into a folder that exists."""
+        svg, pdf = (folder / f'{self.name}.{kind}' for kind in ('svg', 'pdf'))
+        svg.write_text(self.svg())
+        with matplotlib.rc_context(STYLE):
+            self.figure.savefig(pdf, metadata={'CreationDate': None})
+        return [svg, pdf]
+
+
+def draw_forest(results: Results) -> Plot:
+    """The primary metric's difference and intervals of all comparisons."""
+    pairs = results.plan.compare
+    rows = primary_rows(results).to_dict('records')
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((4.8, 0.9 + 0.5 * len(pairs)), layout='constrained')
+        ax = figure.subplots()
+    ax.axvline(0, color='#9a9a9a', linewidth=1)
+    for y, (pair, row) in enumerate(zip(pairs, rows)):
+        colour = COLOURS[0] if row['significant'] is True else '#777777'
+        for over, shift, width in (('seeds', -0.08, 3), ('images', 0.08, 1)):
+            ends = np.array([row[f'{over}_low'], row[f'{over}_high']])
+            ax.plot(100 * ends, [y + shift] * 2, color=colour, lw=width)
+        ax.plot(100 * row['difference'], y, 'o', color=colour, ms=5)
+        # Above its interval, where a long name does not squeeze the axes.
+        place = dict(transform=ax.get_yaxis_transform(), fontsize=8)
+        ax.text(0, y - 0.22, pair_name(pair), **place)
+    ax.set(ylim=(len(pairs) - 0.5, -0.65), yticks=[])
+    ax.set_xlabel(f'difference in {results.plan.metric}, points')
+    caption = (
+        'Differences of all comparisons. Thick: 95% over seeds; thin: 95% '
+        'over images; coloured: significant after Holm.'
+    )
+    return Plot('comparisons', caption, figure)
+
+
+def draw_curves(
+    results: Results, metric: str, name: str, caption: str, x_label: str
+) -> Plot:
+    """A metric of all detectors along its curve: mean and deviation.
+
+    Args:
+        results (Results): With values of the metric.
+        metric (str): Of ``columns``.
+        name (str): Stem of the plot's files.
+        caption (str): What it shows.
+        x_label (str): What its ``at`` is.
+    """
+    columns = columns_of(results, metric)
+    x = np.array([as_number(at) for _, at in columns])
+    factor, _, y_label = UNITS.get(metric, (100, 1, f'{name[:2]}, points'))
+    mean, std = (
+        pivot(results, columns, how).to_numpy() * factor
+        for how in ('mean', 'std')
+    )
+    names = [detector.name for detector in results.plan.detectors]
+    with matplotlib.rc_context(STYLE):
+        height = 3 + 0.2 * len(names)
+        figure = Figure((4.4, height), layout='constrained')
+        ax = figure.subplots()
+    return Plot(name, caption, figure)

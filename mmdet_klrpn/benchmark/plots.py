@@ -3,16 +3,22 @@
 import io
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from .results import Results
-from .tables import as_number, difference_cells, pair_name
+from .tables import (
+    UNITS,
+    as_number,
+    columns_of,
+    pair_name,
+    pivot,
+    primary_rows,
+)
 
 # The muted scheme of Paul Tol, https://personal.sron.nl/~pault, which the
 # colour-blind can tell apart too, with black for its grey.
@@ -94,27 +100,45 @@ def draw_forest(results: Results) -> Plot:
 
 
 def draw_curves(
-    results: Results, metric: str, name: str, caption: str, x_label: str
+    results: Results, metric: str, name: str, caption: str, axes: Sequence[str]
 ) -> Plot:
     """A metric of all detectors along its curve: mean and deviation.
 
     Args:
         results (Results): With values of the metric.
-        metric (str): Of ``columns``.
+        metric (str): One of ``columns`` that has an ``at``.
         name (str): Stem of the plot's files.
         caption (str): What it shows.
-        x_label (str): What its ``at`` is.
+        axes (Sequence[str]): Labels of x and y.
     """
     columns = columns_of(results, metric)
     x = np.array([as_number(at) for _, at in columns])
-    factor, _, y_label = UNITS.get(metric, (100, 1, f'{name[:2]}, points'))
+    factor = UNITS[metric][0] if metric in UNITS else 100
     mean, std = (
-        pivot(results, columns, how).to_numpy() * factor
-        for how in ('mean', 'std')
+        factor * pivot(results, columns, how) for how in ('mean', 'std')
     )
-    names = [detector.name for detector in results.plan.detectors]
+    few = len(x) <= 20
     with matplotlib.rc_context(STYLE):
-        height = 3 + 0.2 * len(names)
-        figure = Figure((4.4, height), layout='constrained')
+        figure = Figure((4.4, 2.8 + 0.19 * len(mean)), layout='constrained')
         ax = figure.subplots()
+        for i, detector in enumerate(mean.index):
+            y, band = mean.loc[detector], std.loc[detector]
+            if y.isna().all():
+                continue
+            look = dict(color=COLOURS[i % len(COLOURS)], label=detector)
+            if few:
+                look.update(marker=MARKERS[i % len(MARKERS)], ms=4)
+            ax.plot(x, y, linewidth=1.5, **look)
+            look = dict(color=look['color'], alpha=0.2, linewidth=0)
+            ax.fill_between(x, y - band, y + band, **look)
+        if columns[0][1][0] == '@':
+            ax.set_xscale('log')
+            ax.set_xticks(x, [f'{n:g}' for n in x])
+            ax.xaxis.set_minor_locator(NullLocator())
+        if metric in ('FP', 'proposal FP'):
+            ax.set_yscale('log')
+        ax.set(xlabel=axes[0], ylabel=axes[1])
+        # Below the axes, however many and long the names are.
+        where = dict(loc='upper center', bbox_to_anchor=(0.5, -0.17))
+        ax.legend(**where, fontsize=8)
     return Plot(name, caption, figure)

@@ -2,15 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 
-from .columns import AP_NAMES, RECALL_NUMBERS
 from .plan import Comparison
 from .results import Results
-from .runs import slug
 
 Column = Tuple[str, str]  # metric and at
 DASH = '\N{EN DASH}'  # stands for what was not measured
@@ -18,9 +16,9 @@ BOLD = re.compile(r'\*\*(.*?)\*\*')
 # How a metric's value is printed: factor, digits and label. All others are
 # in [0, 1] and printed in points.
 UNITS = {
-    'FP': (1, 2, 'false positives an image'),
-    'proposal FP': (1, 2, 'false proposals an image'),
-    'proposals': (1, 0, 'proposals there are'),
+    'FP': (1, 2, 'FP'),
+    'proposal FP': (1, 2, 'proposal FP'),
+    'proposals': (1, 0, 'proposals'),
     'parameters': (1e-6, 2, 'parameters, M'),
     'flops': (1e-9, 2, 'FLOPs, G'),
     'training_s': (1, 3, 'training, s an iteration'),
@@ -30,17 +28,6 @@ UNITS = {
     'first_stage_ms': (1, 1, 'first stage, ms'),
     'second_stage_ms': (1, 1, 'second stage, ms'),
 }
-# Metrics with a value for each class or each point of a curve.
-LONG = ('class AP', 'precision50', 'precision75', 'recall100', 'recall1000')
-AP_COLUMNS: List[Column] = [(name, '') for name in AP_NAMES]
-AR_COLUMNS: List[Column] = [
-    *(('AR', f'@{n}') for n in RECALL_NUMBERS),
-    *((f'AR_{size}', f'@{RECALL_NUMBERS[-1]}') for size in 'SML'),
-]
-
-
-DIFFERENCE = ['difference', '95% over seeds', '95% over images', 'p']
-DIFFERENCE += ['p after Holm']
 
 
 class Table(NamedTuple):
@@ -67,14 +54,7 @@ class Table(NamedTuple):
         return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
 
     def write(self, folder: Path) -> List[Path]:
-        """Write it as CSV and, for the package booktabs, as LaTeX.
-
-        Args:
-            folder (Path): Which exists.
-
-        Returns:
-            list[Path]: Both files.
-        """
+        """Write it as CSV and, for the package booktabs, as LaTeX."""
         csv, tex = (folder / f'{self.name}.{kind}' for kind in ('csv', 'tex'))
         plain = self.frame.replace(BOLD, r'\1', regex=True)
         plain.to_csv(csv, index=False, lineterminator='\n')
@@ -84,13 +64,6 @@ class Table(NamedTuple):
         )
         tex.write_text(BOLD.sub(r'\\textbf{\1}', text))
         return [csv, tex]
-
-
-def table(name: str, caption: str, cells: pd.DataFrame, rows: str) -> Table:
-    """A table of cells whose index, headed by ``rows``, names the rows."""
-    frame = cells.astype(object).where(cells.notna(), DASH).astype(str)
-    frame.insert(0, rows, cells.index.astype(str))
-    return Table(name, caption, frame.reset_index(drop=True))
 
 
 def show(metric: str, value: float, sign: str = '') -> str:
@@ -112,31 +85,34 @@ def show_p(p: float) -> str:
     return DASH if pd.isna(p) else '< 0.001' if p < 0.001 else f'{p:.3f}'
 
 
-def label(metric: str, at: str) -> str:
+def label(column: Column) -> str:
     """A metric's heading, with the unit unless it is points."""
-    if metric not in UNITS and at[:1] in ('', '@'):
-        return metric.replace('_', ' ') + at
-    name = UNITS[metric][2] if metric in UNITS else metric
-    if at:
-        return f'{name} {at}' if at[0] == '@' else f'{name} at {at}'
-    return name
+    metric, at = column
+    if metric in UNITS:
+        middle = ' at ' if at and at[0] != '@' else ' '
+        return f'{UNITS[metric][2]}{middle}{at}'.strip()
+    return metric.replace('_', ' ') + at if at[:1] in ('', '@') else at
 
 
-def pair_name(pair: Comparison) -> str:
-    """A comparison as a heading."""
-    return f'{pair.second} minus {pair.first}'
+def columns_of(results: Results, *names: str) -> List[Column]:
+    """Columns by name, such as 'AP' or 'AR@100'.
 
-
-def columns_of(results: Results, *metrics: str) -> List[Column]:
-    """Where metrics are measured, each in ascending order."""
-    found = set(zip(results.frame['metric'], results.frame['at']))
-    return [
-        (metric, at)
-        for metric in metrics
-        for at in sorted(
-            (a for m, a in found if m == metric and a), key=as_number
-        )
-    ]
+    Args:
+        results (Results): Its frame has them.
+        *names (str): With '*' for all that a metric is measured at, in
+            ascending order, or '*10' for each tenth of them.
+    """
+    columns: List[Column] = []
+    for name in names:
+        metric, star, step = name.partition('*')
+        if star:
+            rows = results.frame[results.frame['metric'] == metric]
+            ats = sorted(set(rows['at']) - {''}, key=as_number)
+            columns += [(metric, at) for at in ats[:: int(step or 1)]]
+        else:
+            metric, mark, number = name.partition('@')
+            columns.append((metric, mark + number))
+    return columns
 
 
 def as_number(at: str) -> float:
@@ -147,17 +123,15 @@ def as_number(at: str) -> float:
 def pivot(
     results: Results, columns: Sequence[Column], how: str = 'mean'
 ) -> pd.DataFrame:
-    """Values over seeds: detectors by (metric, at), NaN where not measured.
+    """Values of detectors by (metric, at), NaN where not measured.
 
     Args:
         results (Results): Its frame is read.
         columns (Sequence[tuple[str, str]]): Metric and at of each column.
-        how (str): 'mean' or 'std'.
+        how (str): 'mean' or 'std' over seeds.
     """
     keys = ['metric', 'at']
-    wanted = pd.MultiIndex.from_arrays(
-        [[column[i] for column in columns] for i in (0, 1)], names=keys
-    )
+    wanted = pd.MultiIndex.from_frame(pd.DataFrame(columns, columns=keys))
     rows = results.frame[results.frame.set_index(keys).index.isin(wanted)]
     found = rows.groupby(['detector', *keys])['value'].agg(how).unstack(keys)
     names = [detector.name for detector in results.plan.detectors]
@@ -165,47 +139,59 @@ def pivot(
 
 
 def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
-    """Cells of means over seeds with their standard deviation."""
+    """A row for each detector: mean and standard deviation over seeds."""
     mean, std = (pivot(results, columns, how) for how in ('mean', 'std'))
-    cells = {
-        column: [
-            ' ± '.join(show(column[0], v) for v in pair if pd.notna(v)) or DASH
-            for pair in zip(mean[column], std[column])
+    cells = [
+        [
+            ' ± '.join(show(metric, v) for v in both if pd.notna(v)) or DASH
+            for both in zip(mean[metric, at], std[metric, at])
         ]
-        for column in mean
-    }
-    return pd.DataFrame(cells, mean.index, mean.columns, dtype=object)
-
-
-def by_detector(
-    results: Results, name: str, caption: str, columns: Sequence[Column]
-) -> Table:
-    """A row for each detector: mean and deviation over seeds, and seeds."""
-    cells = means(results, columns)
-    cells.columns = [label(*column) for column in columns]
-    found = results.frame.groupby('detector')['seed'].nunique()
-    cells['seeds'] = [
-        f'{found.get(detector.name, 0)} of {len(seeds)}'
-        for detector in results.plan.detectors
-        for seeds in [results.plan.seeds_of(detector)]
+        for metric, at in columns
     ]
-    return table(name, caption, cells, 'detector')
+    cells = pd.DataFrame(cells, mean.columns, mean.index, dtype=object).T
+    found = results.frame.groupby('detector')['seed'].nunique()
+    plan = results.plan
+    cells['seeds'] = [
+        f'{found.get(d.name, 0)} of {len(plan.seeds_of(d))}'
+        for d in plan.detectors
+    ]
+    return cells
 
 
-def ratios(
-    results: Results, name: str, caption: str, columns: Sequence[Column]
-) -> Table:
+def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each comparison: the second's mean divided by the first's."""
     found = pivot(results, columns)
-    found.columns = [label(*column) for column in columns]
     cells = {
-        f'{pair.second} / {pair.first}': found.loc[pair.second].div(
-            found.loc[pair.first]
-        )
-        for pair in results.plan.compare
+        f'{second} / {first}': found.loc[second] / found.loc[first]
+        for first, second, _ in results.plan.compare
     }
-    frame = pd.DataFrame(cells, found.columns).T.round(2)
-    return table(name, caption, frame.replace([np.inf], np.nan), 'comparison')
+    cells = pd.DataFrame(cells, found.columns).T
+    return cells.replace([np.inf, -np.inf], np.nan).round(2)
+
+
+def differences(results: Results, pair: Comparison) -> pd.DataFrame:
+    """A row for each metric: both detectors, difference and intervals."""
+    rows = pair_rows(results, pair)
+    single = rows['at'].str[:1].isin(['', '@']) | rows['metric'].isin(UNITS)
+    rows = rows[single]
+    both = means(results, list(rows.index)).loc[[pair.first, pair.second]]
+    cells = difference_cells(rows).drop(columns='p after Holm')
+    cells = pd.concat([both.T.drop(index='seeds', level=0), cells], axis=1)
+    return cells.set_axis([label(column) for column in cells.index])
+
+
+def headline(results: Results) -> pd.DataFrame:
+    """A row for each comparison: the primary metric."""
+    rows = primary_rows(results)
+    cells = difference_cells(rows)
+    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
+    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
+    return cells.set_axis(map(pair_name, results.plan.compare))
+
+
+def pair_name(pair: Comparison) -> str:
+    """A comparison as a heading."""
+    return f'{pair.second} minus {pair.first}'
 
 
 def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -224,94 +210,54 @@ def primary_rows(results: Results) -> pd.DataFrame:
 
 
 def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Cells of rows of ``results.comparisons``, under their index."""
-    cells: Dict[str, List[str]] = {name: [] for name in DIFFERENCE}
+    """Cells of rows of ``results.comparisons``, bold where significant."""
+    cells = []
     for row in rows.to_dict('records'):
         metric = row['metric']
         text = show(metric, row['difference'], '+')
-        texts = [f'**{text}**' if row['significant'] is True else text]
-        for over in ('seeds', 'images'):
-            ends = (row[f'{over}_low'], row[f'{over}_high'])
-            texts.append(show_interval(metric, *ends))
-        texts += [show_p(row['p']), show_p(row['p_holm'])]
-        for name, cell in zip(DIFFERENCE, texts):
-            cells[name].append(cell)
-    return pd.DataFrame(cells, rows.index, dtype=object)
+        intervals = (
+            show_interval(metric, row[f'{over}_low'], row[f'{over}_high'])
+            for over in ('seeds', 'images')
+        )
+        text = f'**{text}**' if row['significant'] is True else text
+        p = show_p(row['p']), show_p(row['p_holm'])
+        cells.append([text, *intervals, *p])
+    names = 'difference', '95% over seeds', '95% over images', 'p'
+    return pd.DataFrame(cells, rows.index, [*names, 'p after Holm'])
 
 
-def headline(results: Results) -> Table:
-    """A row for each comparison: the primary metric."""
-    rows = primary_rows(results)
-    cells = difference_cells(rows)
-    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
-    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
-    cells.index = [pair_name(pair) for pair in results.plan.compare]
-    return table(
-        'comparisons',
-        f'Differences in {results.plan.metric}, in points. Bold: significant '
-        'at 5% after Holm over all comparisons.',
-        cells,
-        'comparison',
-    )
-
-
-def differences(results: Results, pair: Comparison) -> Table:
-    """A row for each metric: both detectors, difference and intervals."""
-    rows = pair_rows(results, pair)
-    rows = rows[~rows['metric'].isin(LONG)]
-    both = means(results, list(rows.index)).loc[[pair.first, pair.second]]
-    cells = difference_cells(rows).drop(columns='p after Holm')
-    cells = pd.concat([both.T, cells], axis=1)
-    cells.index = [label(*column) for column in cells.index]
-    return table(
-        f'differences_{slug(pair.first)}_{slug(pair.second)}',
-        f'{pair_name(pair)}; AP and AR in points. Bold: the primary metric '
-        'where it is significant after Holm. p is not adjusted.',
-        cells,
-        'metric',
-    )
-
-
-def built(results: Results, pair: Comparison) -> Table:
+def built(results: Results, pair: Comparison) -> pd.DataFrame:
     """A row for each part of the two built models."""
-    names = [pair.first, pair.second]
-    found = [results.runs.get(name) for name in names]
-    parts = [runs[0]['built'] if runs else {} for runs in found]
-    keys = dict.fromkeys([*parts[0], *parts[1]])
-    rows = [[part.get(key, DASH) for part in parts] for key in keys]
-    cells = pd.DataFrame(rows, keys, names, dtype=object)
-    cells['differs'] = ['no' if a == b else 'yes' for a, b in rows]
-    return table(
-        f'built_{slug(pair.first)}_{slug(pair.second)}',
-        f'{pair.first} and {pair.second} as they are built.',
-        cells,
-        'part',
-    )
+    runs = {name: results.runs.get(name) for name in pair[:2]}
+    parts = {name: r[0]['built'] if r else {} for name, r in runs.items()}
+    keys = dict.fromkeys(key for part in parts.values() for key in part)
+    cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
+    same = cells[pair.first] == cells[pair.second]
+    return cells.assign(differs=same.map({True: 'no', False: 'yes'}))
 
 
-def by_class(results: Results) -> Table:
+def by_class(results: Results) -> pd.DataFrame:
     """A row for each class: AP of each detector, and each difference."""
     rows = results.frame[results.frame['metric'] == 'class AP']
-    objects = rows.groupby('at', sort=False)['n'].max()
-    columns = [('class AP', name) for name in objects.index]
-    cells = means(results, columns).T.droplevel(0)
-    cells.insert(0, 'objects', objects.astype(int))
+    objects = rows.groupby('at', sort=False)['n'].max().astype(int)
+    cells = means(results, [('class AP', name) for name in objects.index])
+    cells = cells.drop(columns='seeds', level=0).T.droplevel(0)
+    cells.insert(0, 'objects', objects)
     for pair in results.plan.compare:
         rows = pair_rows(results, pair).query('metric == "class AP"')
         found = difference_cells(rows.set_index('at'))
-        texts = found['difference'] + ' (' + found['95% over images'] + ')'
-        cells[pair_name(pair)] = texts
-    caption = 'AP of each class, in points; differences with 95% over images.'
-    return table('class_ap', caption, cells, 'class')
+        text = found['difference'] + ' (' + found['95% over images'] + ')'
+        cells[pair_name(pair)] = text
+    return cells
 
 
-def reach(results: Results) -> Table:
-    """How few proposals of one detector reach the AP of the other's own."""
-    tried = columns_of(results, 'AP')
+def reach(results: Results) -> pd.DataFrame:
+    """How few proposals of one detector reach the AP of another's own."""
+    tried = columns_of(results, 'AP*')
     ap = pivot(results, [('AP', ''), *tried])['AP']
-    ms = pivot(results, columns_of(results, 'second_stage_ms'))
+    ms = pivot(results, columns_of(results, 'second_stage_ms*'))
     ms.columns = ms.columns.get_level_values('at')
-    rows = []
+    rows, names = [], []
     pairs = [pair[:2] for pair in results.plan.compare]
     for name, other in pairs + [pair[::-1] for pair in pairs]:
         runs = results.runs.get(name) or [{}]
@@ -319,60 +265,51 @@ def reach(results: Results) -> Table:
         goal = ap.loc[name, '']
         enough = [at for _, at in tried if ap.loc[other, at] >= goal]
         at = enough[0] if enough else ''
+        names.append(name)
         rows.append(
             {
-                'detector': name,
                 'proposals': own[1:],
                 'AP': show('AP', goal),
                 'ms': show('ms', ms.loc[name].get(own)),
                 'reached by': other,
-                'with': at[1:] or 'none of these numbers',
+                'with': at[1:] or 'none of these',
                 'its AP': show('AP', ap.loc[other, at] if at else np.nan),
                 'its ms': show('ms', ms.loc[other].get(at)),
             }
         )
-    caption = (
-        'How few proposals of one detector reach the AP that another has '
-        'with its own number, and the time of their second stages. Means '
-        'over seeds, without an interval.'
-    )
-    return Table('reach', caption, pd.DataFrame(rows))
+    return pd.DataFrame(rows, names)
 
 
-def by_seed(results: Results) -> Table:
-    """A row for each run: AP and AR."""
-    columns = AP_COLUMNS + AR_COLUMNS
-    values = results.frame.pivot_table(
-        'value', ['detector', 'seed'], ['metric', 'at'], sort=False
-    )
-    cells = {
-        label(*column): [show(column[0], v) for v in values[column]]
-        for column in columns
-        if column in values
-    }
+def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """A row for each run."""
+    rows, keys = ['detector', 'seed'], ['metric', 'at']
+    values = results.frame.pivot_table('value', rows, keys, sort=False)
+    values = values.reindex(columns=columns)
+    cells = {c: [show(c[0], value) for value in values[c]] for c in columns}
     names = [f'{detector}, seed {seed}' for detector, seed in values.index]
-    caption = 'AP and AR of each run, in points.'
-    return table('by_seed', caption, pd.DataFrame(cells, names), 'run')
+    return pd.DataFrame(cells, names)
 
 
-def provenance(results: Results) -> Table:
+def test_sets(results: Results) -> pd.DataFrame:
+    """A row for each detector: numbers of images, objects and classes."""
+    runs = {name: runs[0] for name, runs in results.runs.items() if runs}
+    return pd.DataFrame({name: run['counts'] for name, run in runs.items()}).T
+
+
+def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    runs = [run for found in results.runs.values() for run in found]
-    rows = pd.DataFrame(
-        {
-            f'{part}: {key}': str(value or DASH)
-            for part in ('training', 'environment')
-            for key, value in run[part].items()
-        }
-        for run in runs
+    parts = ('environment', 'training')
+    rows = pd.json_normalize(
+        [
+            {part: run[part] for part in parts}
+            for runs in results.runs.values()
+            for run in runs
+        ],
+        sep=': ',
     )
+    counts = {key: rows[key].fillna(DASH).value_counts() for key in rows}
     cells = {
-        key: ', '.join(
-            f'{value} ({count} of {len(runs)})'
-            for value, count in rows[key].value_counts().items()
-        )
-        for key in rows
+        key: ', '.join(f'{value} ({n})' for value, n in found.items())
+        for key, found in counts.items()
     }
-    caption = f'Software and hardware of {len(runs)} runs.'
-    frame = pd.DataFrame({'value': cells}, dtype=object)
-    return table('provenance', caption, frame, 'of')
+    return pd.DataFrame({'value (runs)': cells})

@@ -1,9 +1,9 @@
 """Images of which one of two detectors finds more objects than the other."""
 
-import base64
 import gzip
 import io
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -17,32 +17,24 @@ from .runs import DETECTIONS, GROUND_TRUTH, slug
 IOU = 0.5
 WIDTH = 250  # of a picture, in pixels
 MOST = 24  # examples of a report
-SIDE_MOST = 3  # of a comparison, where one of its detectors finds more
+A_SIDE = 3  # of a comparison, where one of its detectors finds more
 HIT, FALSE, MISSED = '#56b4e9', '#e66100', '#ffe14d'
-TEXT = (
-    'A detector finds an object if, of as many best detections as the image '
-    f'has objects, one of its class overlaps it with an IoU of at least {IOU}.'
-    ' Here are the images with the largest gaps between two detectors, each '
-    'of its first seed: these show what happens, not how often. Blue: '
-    'detections of an object; orange: other detections; yellow: objects '
-    'that were not found.'
-)
 
 
 class Matched(NamedTuple):
-    """An image's objects and best detections.
+    """An image's n objects and m <= n best detections.
 
     Attributes:
         objects (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
+        boxes (np.ndarray): (m, 4) likewise.
         found (np.ndarray): (n, ), bool, whether a detection is on it.
-        hits (np.ndarray): (m, ), bool, whether a detection is on an object.
-        boxes (np.ndarray): (m, 4), the n best detections, or fewer.
+        hits (np.ndarray): (m, ), bool, whether it is on an object.
     """
 
     objects: np.ndarray
+    boxes: np.ndarray
     found: np.ndarray
     hits: np.ndarray
-    boxes: np.ndarray
 
 
 class Example(NamedTuple):
@@ -52,10 +44,16 @@ class Example(NamedTuple):
     caption: str
     jpeg: bytes
 
+    def write(self, folder: Path) -> List[Path]:
+        """Write it into a folder that exists."""
+        path = folder / f'{self.name}.jpg'
+        path.write_bytes(self.jpeg)
+        return [path]
+
     @property
     def uri(self) -> str:
         """The picture as an address that holds it."""
-        return 'data:image/jpeg;base64,' + base64.b64encode(self.jpeg).decode()
+        return f'data:image/jpeg;base64,{b64encode(self.jpeg).decode()}'
 
 
 def find_examples(results: Results) -> Tuple[List[Example], str]:
@@ -68,140 +66,114 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         tuple[list[Example], str]: Those with a file, and a sentence on how
         many have none, empty if all have.
     """
-    matches: Dict[str, Dict[int, Matched]] = {}
-    examples: List[Example] = []
-    gone = 0
     pairs = results.plan.compare[: MOST // 2]
-    a_side = min(SIDE_MOST, MOST // (2 * max(len(pairs), 1)))
+    firsts = {n: runs[0] for n, runs in results.runs.items() if runs}
+    matched = {
+        name: match(Path(firsts[name]['folder']))
+        for name in dict.fromkeys(name for pair in pairs for name in pair[:2])
+        if name in firsts and firsts[name].get('folder')
+    }
+    examples, gone = [], 0
     for pair in pairs:
-        runs = [results.runs.get(name) or [{}] for name in pair[:2]]
-        folders = [Path(found[0].get('folder') or '') for found in runs]
-        if not all((folder / DETECTIONS).is_file() for folder in folders):
+        if not {pair.first, pair.second} <= matched.keys():
             continue
-        for name, folder in zip(pair[:2], folders):
-            if name not in matches:
-                matches[name] = match_run(folder)
-        first, second = matches[pair.first], matches[pair.second]
-        files = {
-            i['id']: i['file_name'] for i in read_truth(folders[0])['images']
-        }
-        for image, win in largest_gaps(first, second, a_side):
-            path = Path(runs[0][0]['img_prefix']) / files[image]
-            sides = (first[image], second[image])
-            try:
-                jpeg = draw(path, sides)
-            except OSError:  # it was moved, or is of a kind unknown to Pillow
+        sides = [matched[name] for name in pair[:2]]
+        most = min(A_SIDE, MOST // (2 * len(pairs)))
+        for file, win in largest_gaps(*sides, most):
+            shown = [side[file] for side in sides]
+            path = Path(firsts[pair.first]['img_prefix'], file)
+            if not path.is_file():
                 gone += 1
                 continue
-            counts = [side.found.sum() for side in sides]
-            caption = (
-                f'{pair[win]} finds {counts[win]} of '
-                f'{len(sides[0].objects)} objects, {pair[1 - win]} '
-                f'{counts[1 - win]}. Left: {pair.first}; right: '
-                f'{pair.second}; {path.name}.'
+            found = [side.found.sum() for side in shown]
+            examples.append(
+                Example(
+                    f'{slug(pair.first)}_{slug(pair.second)}_{path.stem}',
+                    f'{pair[win]} finds {found[win]} of '
+                    f'{len(shown[0].objects)} objects, {pair[1 - win]} '
+                    f'{found[1 - win]}. Left: {pair.first}; right: '
+                    f'{pair.second}. {path.name}',
+                    draw(path, shown),
+                )
             )
-            name = f'{slug(pair.first)}_{slug(pair.second)}_{image}'
-            examples.append(Example(name, caption, jpeg))
-    missing = f'Left out as their files are gone: {gone} images.'
-    return examples, missing if gone else ''
+    text = f'Left out, as their files are gone: {gone} images.'
+    return examples, text if gone else ''
 
 
 def largest_gaps(
-    first: Dict[int, Matched], second: Dict[int, Matched], most: int
-) -> List[Tuple[int, int]]:
-    """Images where one finds more, the largest gaps of each side first.
-
-    Args:
-        first (dict[int, Matched]): By image, of one detector.
-        second (dict[int, Matched]): Of another.
-        most (int): Images a side.
+    first: Dict[str, Matched], second: Dict[str, Matched], most: int
+) -> List[Tuple[str, int]]:
+    """Images by the gap between the objects that two detectors find.
 
     Returns:
-        list[tuple[int, int]]: Image, and 1 where the second finds more, else
-        0; the second's come first.
+        list[tuple[str, int]]: Up to ``most`` images where the second finds
+        more, with 1, and up to ``most`` where the first does, with 0.
     """
     gaps = {
-        image: int(second[image].found.sum() - first[image].found.sum())
-        for image in first.keys() & second.keys()
+        file: int(second[file].found.sum() - first[file].found.sum())
+        for file in first.keys() & second.keys()
     }
-    chosen = []
-    for win, sign in ((1, 1), (0, -1)):
-        won = [image for image in gaps if sign * gaps[image] > 0]
-        won.sort(key=lambda image: (-abs(gaps[image]), image))
-        chosen += [(image, win) for image in won[:most]]
-    return chosen
+    files = sorted(gaps, key=lambda file: (-abs(gaps[file]), file))
+    more = [(file, 1) for file in files if gaps[file] > 0]
+    fewer = [(file, 0) for file in files if gaps[file] < 0]
+    return more[:most] + fewer[:most]
 
 
-def read_truth(folder: Path) -> dict:
-    """A run's ground truth."""
-    return json.loads(gzip.decompress((folder / GROUND_TRUTH).read_bytes()))
-
-
-def match_run(folder: Path) -> Dict[int, Matched]:
+def match(folder: Path) -> Dict[str, Matched]:
     """Match a run's best detections with the objects of each image.
 
     Args:
         folder (Path): Of the run, with ground truth and detections.
 
     Returns:
-        dict[int, Matched]: By the image's id; crowds are no objects.
+        dict[str, Matched]: By the image's file; crowds are no objects.
     """
-    truth = read_truth(folder)
+    truth = json.loads(gzip.decompress((folder / GROUND_TRUTH).read_bytes()))
     labels = {c['id']: i for i, c in enumerate(truth['categories'])}
-    by_image: Dict[int, List[dict]] = {}
+    objects: Dict[int, List[list]] = {i['id']: [] for i in truth['images']}
     for annotation in truth['annotations']:
-        if not annotation['iscrowd']:
-            by_image.setdefault(annotation['image_id'], []).append(annotation)
+        if not annotation.get('iscrowd'):
+            x, y, width, height = annotation['bbox']
+            box = [x, y, x + width, y + height]
+            box.append(labels[annotation['category_id']])
+            objects[annotation['image_id']].append(box)
     with np.load(folder / DETECTIONS) as file:
-        found = {key: file[key] for key in file.files}
-    order = np.lexsort((-found['scores'], found['image_ids']))
-    found = {key: values[order] for key, values in found.items()}
-    matches = {}
-    for image, annotations in by_image.items():
-        start, stop = (
-            np.searchsorted(found['image_ids'], image, side)
-            for side in ('left', 'right')
+        order = np.lexsort((-file['scores'], file['image_ids']))
+        ids = file['image_ids'][order]
+        found = np.column_stack([file['bboxes'], file['labels']])[order]
+    matched = {}
+    for image in truth['images']:
+        own = np.array(objects[image['id']], dtype=float).reshape(-1, 5)
+        start, stop = np.searchsorted(ids, [image['id'], image['id'] + 1])
+        best = found[start : min(stop, start + len(own))]
+        ious = bbox_overlaps(best[:, :4], own[:, :4])
+        ious[best[:, 4:] != own[:, 4]] = 0
+        matched[image['file_name']] = Matched(
+            own[:, :4], best[:, :4], *assign(ious)
         )
-        best = slice(start, min(stop, start + len(annotations)))
-        objects = np.array([a['bbox'] for a in annotations], dtype=float)
-        objects[:, 2:] += objects[:, :2]
-        classes = np.array([labels[a['category_id']] for a in annotations])
-        boxes = found['bboxes'][best]
-        ious = bbox_overlaps(boxes, objects)
-        ious[found['labels'][best][:, None] != classes] = 0
-        matches[image] = Matched(objects, *_match(ious), boxes)
-    return matches
+    return matched
 
 
-def _match(ious: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def assign(ious: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Give each detection, best first, the free object of highest IoU.
 
     Args:
         ious (np.ndarray): (m, n) of detections and objects.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: (n, ) objects that were found, and
-        (m, ) detections that found one.
+        tuple[np.ndarray, np.ndarray]: (n, ) whether an object is found, and
+        (m, ) whether a detection is on an object.
     """
-    found = np.zeros(ious.shape[1], dtype=bool)
-    hits = np.zeros(ious.shape[0], dtype=bool)
+    hits, found = (np.zeros(n, dtype=bool) for n in ious.shape)
     for i, row in enumerate(ious):
         best = np.where(found, 0, row).argmax()
-        hits[i] = row[best] >= IOU and not found[best]
+        hits[i] = not found[best] and row[best] >= IOU
         found[best] |= hits[i]
     return found, hits
 
 
 def draw(path: Path, sides: Sequence[Matched]) -> bytes:
-    """Draw two detectors' matches on an image, as JPEG.
-
-    Args:
-        path (Path): Of the image.
-        sides (Sequence[Matched]): Left and right.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Draw two detectors' matches on an image, as JPEG."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file).convert('RGB')
     scale = WIDTH / image.width
@@ -209,14 +181,13 @@ def draw(path: Path, sides: Sequence[Matched]) -> bytes:
     sheet = Image.new('RGB', (2 * WIDTH + 6, image.height), 'white')
     for place, side in enumerate(sides):
         panel = image.copy()
-        pen = ImageDraw.Draw(panel)
         for boxes, colour in (
             (side.objects[~side.found], MISSED),
             (side.boxes[~side.hits], FALSE),
             (side.boxes[side.hits], HIT),
         ):
             for box in (boxes * scale).tolist():
-                pen.rectangle(box, outline=colour, width=2)
+                ImageDraw.Draw(panel).rectangle(box, outline=colour, width=2)
         sheet.paste(panel, (place * (WIDTH + 6), 0))
     data = io.BytesIO()
     sheet.save(data, 'JPEG', quality=60)

@@ -22,8 +22,8 @@ from .tables import (
 
 # The muted scheme of Paul Tol, https://personal.sron.nl/~pault, which the
 # colour-blind can tell apart too, with black for its grey.
-COLOURS = '#332288 #cc6677 #117733 #ddcc77 #88ccee'.split()
-COLOURS += '#882255 #44aa99 #999933 #aa4499 #000000'.split()
+COLOURS = ['#332288', '#cc6677', '#117733', '#ddcc77', '#88ccee']
+COLOURS += ['#882255', '#44aa99', '#999933', '#aa4499', '#000000']
 MARKERS = 'osD^vPX<>*'
 STYLE = {
     'axes.edgecolor': '#9a9a9a',
@@ -100,18 +100,18 @@ def draw_forest(results: Results) -> Plot:
 
 
 def draw_curves(
-    results: Results, metric: str, name: str, caption: str, axes: Sequence[str]
+    results: Results, name: str, metric: str, caption: str, axes: Sequence[str]
 ) -> Plot:
     """A metric of all detectors along its curve: mean and deviation.
 
     Args:
         results (Results): With values of the metric.
-        metric (str): One of ``columns`` that has an ``at``.
         name (str): Stem of the plot's files.
+        metric (str): One of ``columns`` that has an ``at``.
         caption (str): What it shows.
         axes (Sequence[str]): Labels of x and y.
     """
-    columns = columns_of(results, metric)
+    columns = columns_of(results, f'{metric}*')
     x = np.array([as_number(at) for _, at in columns])
     factor = UNITS[metric][0] if metric in UNITS else 100
     mean, std = (

@@ -1,10 +1,10 @@
 """A report in every form: page, Markdown, CSV, LaTeX, SVG and PDF."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 import jinja2
-import numpy as np
+import pandas as pd
 import yaml
 from markupsafe import Markup, escape
 
@@ -14,14 +14,16 @@ from .plan import Comparison
 from .plots import Plot, draw_curves, draw_forest
 from .results import Results
 from .runs import slug
-from .tables import BOLD, Table
+from .tables import BOLD, Table, show, show_interval, show_p
+
+TEMPLATES = Path(__file__).parent / 'templates'
 
 
 class Section(NamedTuple):
-    """A part of a report, of which sections.yaml says what it holds."""
+    """A part of a report, as sections.yaml lists them."""
 
     title: str
-    texts: List[str]
+    texts: Tuple[str, ...]
     tables: List[Table]
     plots: List[Plot]
     examples: List[Example]
@@ -36,69 +38,132 @@ def write_report(results: Results, out: Path) -> List[Path]:
 
     Returns:
         list[Path]: ``index.html``, a page that needs no other file;
-        ``report.md`` and its plots; ``results.csv`` and ``comparisons.csv``,
-        unrounded; every table as CSV and LaTeX, every plot as SVG and PDF.
+        ``report.md``, which shows the plots; ``results.csv`` and
+        ``comparisons.csv``, unrounded; every table as CSV and LaTeX; every
+        plot as SVG and PDF; examples as JPEG.
     """
     folders = [out / name for name in ('tables', 'plots', 'examples')]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
+    parts = sections(results)
+    files = {
+        **render(results, parts),
+        'results.csv': results.frame.to_csv(index=False),
+        'comparisons.csv': results.comparisons.to_csv(index=False),
+    }
+    for name, text in files.items():
+        (out / name).write_text(text)
+    paths = [out / name for name in files]
+    for part in parts:
+        for folder, items in zip(folders, part[2:]):
+            paths += [path for item in items for path in item.write(folder)]
+    return paths
+
+
+def render(results: Results, parts: List[Section]) -> dict:
+    """The page and the Markdown, by the names of their files."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__),
-        autoescape=jinja2.select_autoescape(['html.j2']),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name == 'index.html.j2',
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters['bold'] = bold
-    parts = sections(results, environment)
-    verdicts = [verdict(results, pair) for pair in results.plan.compare]
-    written = []
-    for name in ('index.html', 'report.md'):
-        template = environment.get_template(f'{name}.j2')
-        text = template.render(
-            results=results, sections=parts, verdicts=verdicts
-        )
-        (out / name).write_text(text)
-        written.append(out / name)
-    for name in ('frame', 'comparisons'):
-        path = out / ('results.csv' if name == 'frame' else f'{name}.csv')
-        getattr(results, name).to_csv(path, index=False)
-        written.append(path)
-    for part in parts:
-        for folder, items in zip(folders, part[2:]):
-            for item in items:
-                written += item.write(folder)
-    return written
+    environment.filters['bold'] = lambda text: Markup(
+        BOLD.sub(r'<strong>\1</strong>', str(escape(text)))
+    )
+    rows = tables.primary_rows(results).to_dict('records')
+    given = dict(
+        plan=results.plan,
+        notes=results.notes,
+        runs=results.runs,
+        sections=parts,
+        verdicts=[
+            verdict(pair, row, results.plan.metric)
+            for pair, row in zip(results.plan.compare, rows)
+        ],
+    )
+    return {
+        name: environment.get_template(f'{name}.j2').render(given)
+        for name in ('index.html', 'report.md')
+    }
 
 
-def sections(
-    results: Results, environment: jinja2.Environment
-) -> List[Section]:
-    """What sections.yaml lists, without tables and plots of no value."""
-    source = environment.loader.get_source(environment, 'sections.yaml')[0]
+def verdict(pair: Comparison, row: dict, metric: str) -> str:
+    """What the primary metric says of a comparison.
+
+    Args:
+        pair (Comparison): The detectors.
+        row (dict): The metric's row of ``Results.comparisons``, of which all
+            is NaN if it was not measured.
+        metric (str): Its name.
+
+    Returns:
+        str: A sentence, bold within ``**`` if the difference is significant.
+    """
+    first, second, difference = pair.first, pair.second, row['difference']
+    if pd.isna(difference):
+        return f'{second} and {first}: {metric} is not measured of both.'
+    counts = [int(row['seeds_first']), int(row['seeds_second'])]
+    seeds, images = (
+        show_interval(metric, row[f'{over}_low'], row[f'{over}_high'])
+        for over in ('seeds', 'images')
+    )
+    proof = [f'95% over {counts[0]} + {counts[1]} seeds {seeds}']
+    proof = [] if min(counts) < 2 else proof
+    proof.append(f'95% over images {images}')
+    p = show_p(row['p_holm'])
+    if not pd.isna(row['p_holm']):
+        proof.append(f'p {p if p[0] == "<" else "= " + p} after Holm')
+    proof = f'({"; ".join(proof)})'
+    if row['significant'] is True:
+        side = 'above' if difference > 0 else 'below'
+        size = show(metric, abs(difference))
+        return f'**{second} is {size} {metric} {side} {first}** {proof}.'
+    if max(counts) == 1:
+        start = 'One seed each: no verdict.'
+    elif min(counts) == 1:
+        start = f'{counts[0]} + {counts[1]} seeds: no verdict.'
+    elif pd.isna(row['p_holm']):
+        start = 'No interval over images: no verdict.'
+    else:
+        start = 'No difference shown:'
+    size = show(metric, difference, '+')
+    return f'{start} {second} minus {first} is {size} {metric} {proof}.'
+
+
+def sections(results: Results) -> List[Section]:
+    """What sections.yaml lists, without what has no value."""
     found = []
-    for part in yaml.safe_load(source):
-        each = part.get('each') == 'comparison'
-        for pair in results.plan.compare if each else [None]:
-            found.append(_section(results, part, pair))
-    return [s for s in found if any(s[1:])]
+    for part in yaml.safe_load((TEMPLATES / 'sections.yaml').read_text()):
+        pairs = results.plan.compare if 'pair' in part else [None]
+        found += [_section(results, part, pair) for pair in pairs]
+    return [section for section in found if any(section[1:])]
 
 
 def _section(
     results: Results, part: dict, pair: Optional[Comparison]
 ) -> Section:
-    names: Dict[str, str] = dict(metric=results.plan.metric)
+    names = dict(metric=results.plan.metric)
     if pair:
         names.update(first=pair.first, second=pair.second)
-        names.update(slug=f'{slug(pair.first)}_{slug(pair.second)}')
-    texts = list(part.get('texts', ()))
-    shown, plots, examples = [], [], []
+        names['slug'] = f'{slug(pair.first)}_{slug(pair.second)}'
+    texts, shown, plots, examples = part.get('texts', []), [], [], []
     for spec in part.get('tables', ()):
-        columns = tables.columns_of(results, *spec.get('columns', ()))
-        arguments = [columns] if 'columns' in spec else []
-        if pair:
-            arguments.append(pair)
-        cells = getattr(tables, spec.get('of', 'means'))(results, *arguments)
-        name, caption = (spec[key].format(**names) for key in ('name', 'caption'))
+        given = [pair] if pair else []
+        if 'columns' in spec:
+            given = [tables.columns_of(results, *spec['columns'])]
+        cells = getattr(tables, spec.get('of', 'means'))(results, *given)
         if not cells.empty:
-            shown.append(tables.table(name, caption, cells, spec.get('rows', 'detector')))
-    return Section(part['title'].format(**names), texts, shown, plots, examples)
+            heads = (spec[key].format(**names) for key in ('name', 'caption'))
+            first = spec.get('rows', 'detector')
+            shown.append(tables.table(*heads, cells, first))
+    if part.get('forest') and results.plan.compare:
+        plots.append(draw_forest(results))
+    for spec in part.get('plots', ()):
+        if tables.columns_of(results, spec['metric'] + '*'):
+            plots.append(draw_curves(results, **spec))
+    if part.get('examples'):
+        examples, gone = find_examples(results)
+        texts = [*texts, gone] if examples else [gone]
+    title = part['title'].format(**names)
+    return Section(title, [t for t in texts if t], shown, plots, examples)

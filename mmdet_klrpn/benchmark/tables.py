@@ -66,6 +66,14 @@ class Table(NamedTuple):
         return [csv, tex]
 
 
+def table(name: str, caption: str, cells: pd.DataFrame, rows: str) -> Table:
+    """A table of cells whose index, headed by ``rows``, names the rows."""
+    frame = cells.astype(object).where(cells.notna(), DASH).astype(str)
+    heads = (label(c) if isinstance(c, tuple) else c for c in cells)
+    frame = frame.set_axis(heads, axis=1).reset_index(names=rows)
+    return Table(name, caption, frame)
+
+
 def show(metric: str, value: float, sign: str = '') -> str:
     """A value as printed, in points or its own unit; a dash for NaN."""
     if pd.isna(value):

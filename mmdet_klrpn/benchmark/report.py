@@ -1,5 +1,6 @@
 """A report in every form: page, Markdown, CSV, LaTeX, SVG and PDF."""
 
+import re
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -71,6 +72,8 @@ def render(results: Results, parts: List[Section]) -> dict:
     environment.filters['bold'] = lambda text: Markup(
         BOLD.sub(r'<strong>\1</strong>', str(escape(text)))
     )
+    # Words are read from the left, figures compared by their right ends.
+    environment.tests['text'] = re.compile(r'[A-Za-z]{3}').search
     rows = tables.primary_rows(results).to_dict('records')
     given = dict(
         plan=results.plan,

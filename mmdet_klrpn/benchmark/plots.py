@@ -15,7 +15,6 @@ from .tables import (
     UNITS,
     as_number,
     columns_of,
-    pair_name,
     pivot,
     primary_rows,
 )
@@ -80,7 +79,7 @@ def draw_forest(results: Results) -> Plot:
     with matplotlib.rc_context(STYLE):
         figure = Figure((4.8, 0.9 + 0.5 * len(pairs)), layout='constrained')
         ax = figure.subplots()
-    ax.axvline(0, color='#9a9a9a', linewidth=1)
+    ax.axvline(0, color='#9a9a9a', linewidth=1, zorder=0)
     for y, (pair, row) in enumerate(zip(pairs, rows)):
         colour = COLOURS[0] if row['significant'] is True else '#777777'
         for over, shift, width in (('seeds', -0.08, 3), ('images', 0.08, 1)):
@@ -88,8 +87,12 @@ def draw_forest(results: Results) -> Plot:
             ax.plot(100 * ends, [y + shift] * 2, color=colour, lw=width)
         ax.plot(100 * row['difference'], y, 'o', color=colour, ms=5)
         # Above its interval, where a long name does not squeeze the axes.
-        place = dict(transform=ax.get_yaxis_transform(), fontsize=8)
-        ax.text(0, y - 0.22, pair_name(pair), **place)
+        place = dict(
+            transform=ax.get_yaxis_transform(),
+            fontsize=8,
+            backgroundcolor='white',
+        )
+        ax.text(0, y - 0.22, f'{pair.second} minus {pair.first}', **place)
     ax.set(ylim=(len(pairs) - 0.5, -0.65), yticks=[])
     ax.set_xlabel(f'difference in {results.plan.metric}, points')
     caption = (

@@ -2,10 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import jinja2
-import pandas as pd
 import yaml
 from markupsafe import Markup, escape
 
@@ -15,7 +14,7 @@ from .plan import Comparison
 from .plots import Plot, draw_curves, draw_forest
 from .results import Results
 from .runs import slug
-from .tables import BOLD, Table, show, show_interval, show_p
+from .tables import BOLD, DASH, Table
 
 TEMPLATES = Path(__file__).parent / 'templates'
 
@@ -73,8 +72,8 @@ def render(results: Results, parts: List[Section]) -> dict:
         BOLD.sub(r'<strong>\1</strong>', str(escape(text)))
     )
     # Words are read from the left, figures compared by their right ends.
-    environment.tests['text'] = re.compile(r'[A-Za-z]{3}').search
-    rows = tables.primary_rows(results).to_dict('records')
+    environment.tests['words'] = re.compile('[A-Za-z]{4}').search
+    cells = tables.headline(results).to_dict('records')
     given = dict(
         plan=results.plan,
         notes=results.notes,
@@ -82,7 +81,7 @@ def render(results: Results, parts: List[Section]) -> dict:
         sections=parts,
         verdicts=[
             verdict(pair, row, results.plan.metric)
-            for pair, row in zip(results.plan.compare, rows)
+            for pair, row in zip(results.plan.compare, cells)
         ],
     )
     return {
@@ -91,47 +90,42 @@ def render(results: Results, parts: List[Section]) -> dict:
     }
 
 
-def verdict(pair: Comparison, row: dict, metric: str) -> str:
+def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
     """What the primary metric says of a comparison.
 
     Args:
         pair (Comparison): The detectors.
-        row (dict): The metric's row of ``Results.comparisons``, of which all
-            is NaN if it was not measured.
-        metric (str): Its name.
+        cells (dict[str, str]): Its row of :func:`tables.headline`.
+        metric (str): Name of the metric.
 
     Returns:
-        str: A sentence, bold within ``**`` if the difference is significant.
+        str: A sentence, of which a significant difference is within ``**``.
     """
-    first, second, difference = pair.first, pair.second, row['difference']
-    if pd.isna(difference):
+    first, second = pair[:2]
+    if cells['difference'] == DASH:
         return f'{second} and {first}: {metric} is not measured of both.'
-    counts = [int(row['seeds_first']), int(row['seeds_second'])]
-    seeds, images = (
-        show_interval(metric, row[f'{over}_low'], row[f'{over}_high'])
-        for over in ('seeds', 'images')
+    difference, seeds, p = (
+        cells[name] for name in ('difference', 'seeds', 'p after Holm')
     )
-    proof = [f'95% over {counts[0]} + {counts[1]} seeds {seeds}']
-    proof = [] if min(counts) < 2 else proof
-    proof.append(f'95% over images {images}')
-    p = show_p(row['p_holm'])
-    if not pd.isna(row['p_holm']):
-        proof.append(f'p {p if p[0] == "<" else "= " + p} after Holm')
-    proof = f'({"; ".join(proof)})'
-    if row['significant'] is True:
-        side = 'above' if difference > 0 else 'below'
-        size = show(metric, abs(difference))
-        return f'**{second} is {size} {metric} {side} {first}** {proof}.'
-    if max(counts) == 1:
+    proof = [
+        f'95% over {seeds} seeds {cells["95% over seeds"]}',
+        f'over images {cells["95% over images"]}',
+        f'p {p} after Holm' if p[0] == '<' else f'p = {p} after Holm',
+    ]
+    proof = f' ({"; ".join(part for part in proof if DASH not in part)}).'
+    if BOLD.match(difference):
+        side = 'above' if '+' in difference else 'below'
+        text = f'{second} is {difference.strip("*+-")} {metric} {side} {first}'
+        return f'**{text}**{proof}'
+    if seeds == '1 + 1':
         start = 'One seed each: no verdict.'
-    elif min(counts) == 1:
-        start = f'{counts[0]} + {counts[1]} seeds: no verdict.'
-    elif pd.isna(row['p_holm']):
-        start = 'No interval over images: no verdict.'
+    elif p == DASH:
+        few = '1' in seeds.split(' + ')
+        reason = f'{seeds} seeds' if few else 'No interval over images'
+        start = f'{reason}: no verdict.'
     else:
         start = 'No difference shown:'
-    size = show(metric, difference, '+')
-    return f'{start} {second} minus {first} is {size} {metric} {proof}.'
+    return f'{start} {second} minus {first} is {difference} {metric}{proof}'
 
 
 def sections(results: Results) -> List[Section]:
@@ -155,7 +149,7 @@ def _section(
         given = [pair] if pair else []
         if 'columns' in spec:
             given = [tables.columns_of(results, *spec['columns'])]
-        cells = getattr(tables, spec.get('of', 'means'))(results, *given)
+        cells = getattr(tables, spec.get('of', 'counted'))(results, *given)
         if not cells.empty:
             heads = (spec[key].format(**names) for key in ('name', 'caption'))
             first = spec.get('rows', 'detector')

@@ -69,9 +69,16 @@ class Table(NamedTuple):
 def table(name: str, caption: str, cells: pd.DataFrame, rows: str) -> Table:
     """A table of cells whose index, headed by ``rows``, names the rows."""
     frame = cells.astype(object).where(cells.notna(), DASH).astype(str)
-    heads = (label(c) if isinstance(c, tuple) else c for c in cells)
-    frame = frame.set_axis(heads, axis=1).reset_index(names=rows)
+    frame.insert(0, rows, cells.index.astype(str))
     return Table(name, caption, frame)
+
+
+def label(metric: str, at: str) -> str:
+    """A metric's name, with the unit unless it is points."""
+    name = UNITS[metric][2] if metric in UNITS else metric.replace('_', ' ')
+    if not at:
+        return name
+    return f'{name}{at}' if at[0] == '@' else f'{name} at {at}'
 
 
 def show(metric: str, value: float, sign: str = '') -> str:
@@ -82,33 +89,17 @@ def show(metric: str, value: float, sign: str = '') -> str:
     return f'{value * factor:{sign}.{digits}f}'
 
 
-def show_interval(metric: str, low: float, high: float) -> str:
-    """An interval as 'low to high'; a dash if there is none."""
-    ends = [show(metric, end, '+') for end in (low, high)]
-    return DASH if DASH in ends else ' to '.join(ends)
-
-
 def show_p(p: float) -> str:
     """A p-value to three digits; a dash for NaN."""
     return DASH if pd.isna(p) else '< 0.001' if p < 0.001 else f'{p:.3f}'
 
 
-def label(column: Column) -> str:
-    """A metric's heading, with the unit unless it is points."""
-    metric, at = column
-    if metric in UNITS:
-        middle = ' at ' if at and at[0] != '@' else ' '
-        return f'{UNITS[metric][2]}{middle}{at}'.strip()
-    return metric.replace('_', ' ') + at if at[:1] in ('', '@') else at
-
-
 def columns_of(results: Results, *names: str) -> List[Column]:
-    """Columns by name, such as 'AP' or 'AR@100'.
+    """Columns by name: 'AP', 'AR@100', or 'AP*' for all that AP is at.
 
     Args:
-        results (Results): Its frame has them.
-        *names (str): With '*' for all that a metric is measured at, in
-            ascending order, or '*10' for each tenth of them.
+        results (Results): Its frame tells at what a metric is measured.
+        *names (str): 'AP*10' is for each tenth of them, ascending.
     """
     columns: List[Column] = []
     for name in names:
@@ -131,13 +122,7 @@ def as_number(at: str) -> float:
 def pivot(
     results: Results, columns: Sequence[Column], how: str = 'mean'
 ) -> pd.DataFrame:
-    """Values of detectors by (metric, at), NaN where not measured.
-
-    Args:
-        results (Results): Its frame is read.
-        columns (Sequence[tuple[str, str]]): Metric and at of each column.
-        how (str): 'mean' or 'std' over seeds.
-    """
+    """Detectors' 'mean' or 'std' over seeds by (metric, at), or NaN."""
     keys = ['metric', 'at']
     wanted = pd.MultiIndex.from_frame(pd.DataFrame(columns, columns=keys))
     rows = results.frame[results.frame.set_index(keys).index.isin(wanted)]
@@ -148,58 +133,44 @@ def pivot(
 
 def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each detector: mean and standard deviation over seeds."""
-    mean, std = (pivot(results, columns, how) for how in ('mean', 'std'))
-    cells = [
-        [
-            ' ± '.join(show(metric, v) for v in both if pd.notna(v)) or DASH
-            for both in zip(mean[metric, at], std[metric, at])
-        ]
-        for metric, at in columns
-    ]
-    cells = pd.DataFrame(cells, mean.columns, mean.index, dtype=object).T
+    mean, std = (
+        pivot(results, columns, how).apply(
+            lambda values: [show(values.name[0], v) for v in values]
+        )
+        for how in ('mean', 'std')
+    )
+    return mean + (' ± ' + std).where(std != DASH, '')
+
+
+def counted(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """The means, and of how many seeds they are."""
+    cells = means(results, columns).set_axis(headings(columns), axis=1)
     found = results.frame.groupby('detector')['seed'].nunique()
-    plan = results.plan
     cells['seeds'] = [
-        f'{found.get(d.name, 0)} of {len(plan.seeds_of(d))}'
-        for d in plan.detectors
+        f'{found.get(d.name, 0)} of {len(results.plan.seeds_of(d))}'
+        for d in results.plan.detectors
     ]
     return cells
 
 
+def headings(columns: Sequence[Column]) -> List[str]:
+    """Labels of columns, without the metric where there is but one."""
+    if len({metric for metric, _ in columns}) == 1 < len(columns):
+        return [at for _, at in columns]
+    return [label(*column) for column in columns]
+
+
 def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each comparison: the second's mean divided by the first's."""
-    found = pivot(results, columns)
-    cells = {
-        f'{second} / {first}': found.loc[second] / found.loc[first]
-        for first, second, _ in results.plan.compare
-    }
-    cells = pd.DataFrame(cells, found.columns).T
-    return cells.replace([np.inf, -np.inf], np.nan).round(2)
-
-
-def differences(results: Results, pair: Comparison) -> pd.DataFrame:
-    """A row for each metric: both detectors, difference and intervals."""
-    rows = pair_rows(results, pair)
-    single = rows['at'].str[:1].isin(['', '@']) | rows['metric'].isin(UNITS)
-    rows = rows[single]
-    both = means(results, list(rows.index)).loc[[pair.first, pair.second]]
-    cells = difference_cells(rows).drop(columns='p after Holm')
-    cells = pd.concat([both.T.drop(index='seeds', level=0), cells], axis=1)
-    return cells.set_axis([label(column) for column in cells.index])
-
-
-def headline(results: Results) -> pd.DataFrame:
-    """A row for each comparison: the primary metric."""
-    rows = primary_rows(results)
-    cells = difference_cells(rows)
-    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
-    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
-    return cells.set_axis(map(pair_name, results.plan.compare))
-
-
-def pair_name(pair: Comparison) -> str:
-    """A comparison as a heading."""
-    return f'{pair.second} minus {pair.first}'
+    found = pivot(results, columns).set_axis(headings(columns), axis=1)
+    return pd.DataFrame(
+        {
+            f'{second} / {first}': (found.loc[second] / found.loc[first])
+            .replace([np.inf, -np.inf], np.nan)
+            .map('{:.2f}'.format, na_action='ignore')
+            for first, second, _ in results.plan.compare
+        }
+    ).T
 
 
 def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -219,19 +190,49 @@ def primary_rows(results: Results) -> pd.DataFrame:
 
 def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
     """Cells of rows of ``results.comparisons``, bold where significant."""
-    cells = []
-    for row in rows.to_dict('records'):
-        metric = row['metric']
-        text = show(metric, row['difference'], '+')
-        intervals = (
-            show_interval(metric, row[f'{over}_low'], row[f'{over}_high'])
-            for over in ('seeds', 'images')
+
+    def cells(row: dict) -> List[str]:
+        ends = ('seeds_low', 'seeds_high', 'images_low', 'images_high')
+        text, *ends = (
+            show(row['metric'], row[name], '+')
+            for name in ('difference', *ends)
         )
-        text = f'**{text}**' if row['significant'] is True else text
-        p = show_p(row['p']), show_p(row['p_holm'])
-        cells.append([text, *intervals, *p])
-    names = 'difference', '95% over seeds', '95% over images', 'p'
-    return pd.DataFrame(cells, rows.index, [*names, 'p after Holm'])
+        return [
+            f'**{text}**' if row['significant'] is True else text,
+            DASH if DASH in ends[:2] else ' to '.join(ends[:2]),
+            DASH if DASH in ends[2:] else ' to '.join(ends[2:]),
+            show_p(row['p']),
+            show_p(row['p_holm']),
+        ]
+
+    names = ['difference', '95% over seeds', '95% over images', 'p']
+    found = [cells(row) for row in rows.to_dict('records')]
+    return pd.DataFrame(found, rows.index, [*names, 'p after Holm'])
+
+
+def headline(results: Results) -> pd.DataFrame:
+    """A row for each comparison: the primary metric."""
+    rows = primary_rows(results)
+    cells = difference_cells(rows)
+    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
+    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
+    return cells.set_axis([f'{b} minus {a}' for a, b in rows.index])
+
+
+def differences(results: Results, pair: Comparison) -> pd.DataFrame:
+    """A row for each metric: both detectors, difference and intervals."""
+    rows = pair_rows(results, pair)
+    rows = rows[rows['at'].str.match('@|$') | rows['metric'].isin(UNITS)]
+    metrics = rows['metric'].unique().tolist()
+    columns = sorted(
+        rows.index,
+        key=lambda c: (metrics.index(c[0]), as_number(c[1] or '0')),
+    )
+    cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
+    both = means(results, columns).loc[list(pair[:2])].T
+    return pd.concat([both, cells], axis=1).set_axis(
+        map(label, *zip(*columns))
+    )
 
 
 def built(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -241,61 +242,61 @@ def built(results: Results, pair: Comparison) -> pd.DataFrame:
     keys = dict.fromkeys(key for part in parts.values() for key in part)
     cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
     same = cells[pair.first] == cells[pair.second]
-    return cells.assign(differs=same.map({True: 'no', False: 'yes'}))
+    return cells.assign(differs=np.where(same, 'no', 'yes'))
 
 
 def by_class(results: Results) -> pd.DataFrame:
     """A row for each class: AP of each detector, and each difference."""
     rows = results.frame[results.frame['metric'] == 'class AP']
     objects = rows.groupby('at', sort=False)['n'].max().astype(int)
-    cells = means(results, [('class AP', name) for name in objects.index])
-    cells = cells.drop(columns='seeds', level=0).T.droplevel(0)
+    columns = [('class AP', name) for name in objects.index]
+    cells = means(results, columns).T.droplevel(0)
     cells.insert(0, 'objects', objects)
     for pair in results.plan.compare:
         rows = pair_rows(results, pair).query('metric == "class AP"')
         found = difference_cells(rows.set_index('at'))
         text = found['difference'] + ' (' + found['95% over images'] + ')'
-        cells[pair_name(pair)] = text
+        cells[f'{pair.second} minus {pair.first}'] = text
     return cells
 
 
 def reach(results: Results) -> pd.DataFrame:
     """How few proposals of one detector reach the AP of another's own."""
-    tried = columns_of(results, 'AP*')
-    ap = pivot(results, [('AP', ''), *tried])['AP']
-    ms = pivot(results, columns_of(results, 'second_stage_ms*'))
-    ms.columns = ms.columns.get_level_values('at')
-    rows, names = [], []
+    tried = columns_of(results, 'AP*', 'second_stage_ms*')
+    found = pivot(results, [('AP', ''), *tried])
+    rows = []
     pairs = [pair[:2] for pair in results.plan.compare]
     for name, other in pairs + [pair[::-1] for pair in pairs]:
-        runs = results.runs.get(name) or [{}]
-        own = f'@{runs[0].get("num_proposals", DASH)}'
-        goal = ap.loc[name, '']
-        enough = [at for _, at in tried if ap.loc[other, at] >= goal]
-        at = enough[0] if enough else ''
-        names.append(name)
+        own = (results.runs.get(name) or [{}])[0].get('num_proposals', DASH)
+        goal = found.loc[name, ('AP', '')]
+        ap = found.loc[other, 'AP'].drop('')
+        at = next((at for at in ap.index if ap[at] >= goal), None)
+        known = not pd.isna(goal) and ap.notna().any()
+        ms = ('second_stage_ms', f'@{own}'), ('second_stage_ms', at)
         rows.append(
             {
-                'proposals': own[1:],
                 'AP': show('AP', goal),
-                'ms': show('ms', ms.loc[name].get(own)),
+                'proposals': str(own),
+                'ms': show('ms', found.loc[name].get(ms[0])),
                 'reached by': other,
-                'with': at[1:] or 'none of these',
-                'its AP': show('AP', ap.loc[other, at] if at else np.nan),
-                'its ms': show('ms', ms.loc[other].get(at)),
+                'with': at[1:] if at else 'none of these' if known else DASH,
+                'its AP': show('AP', ap.get(at)),
+                'its ms': show('ms', found.loc[other].get(ms[1])),
             }
         )
+    names = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
     return pd.DataFrame(rows, names)
 
 
 def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each run."""
-    rows, keys = ['detector', 'seed'], ['metric', 'at']
-    values = results.frame.pivot_table('value', rows, keys, sort=False)
+    rows = ['detector', 'seed']
+    values = results.frame.pivot_table('value', rows, ['metric', 'at'])
+    values = values.reindex([d.name for d in results.plan.detectors], level=0)
     values = values.reindex(columns=columns)
-    cells = {c: [show(c[0], value) for value in values[c]] for c in columns}
     names = [f'{detector}, seed {seed}' for detector, seed in values.index]
-    return pd.DataFrame(cells, names)
+    cells = [[show(c[0], v) for v in values[c]] for c in columns]
+    return pd.DataFrame(cells, headings(columns), names).T
 
 
 def test_sets(results: Results) -> pd.DataFrame:
@@ -306,18 +307,18 @@ def test_sets(results: Results) -> pd.DataFrame:
 
 def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    parts = ('environment', 'training')
-    rows = pd.json_normalize(
-        [
-            {part: run[part] for part in parts}
-            for runs in results.runs.values()
-            for run in runs
-        ],
-        sep=': ',
+    runs = [run for found in results.runs.values() for run in found]
+    rows = pd.concat(
+        {
+            part: pd.DataFrame([run[part] for run in runs]).fillna(DASH)
+            for part in ('environment', 'training')
+        },
+        axis=1,
     )
-    counts = {key: rows[key].fillna(DASH).value_counts() for key in rows}
     cells = {
-        key: ', '.join(f'{value} ({n})' for value, n in found.items())
-        for key, found in counts.items()
+        ': '.join(key): ', '.join(
+            f'{value} ({n})' for value, n in rows[key].value_counts().items()
+        )
+        for key in rows
     }
     return pd.DataFrame({'value (runs)': cells})

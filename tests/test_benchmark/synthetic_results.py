@@ -80,8 +80,8 @@ def _values(generator, place, classes):
             value = min(1, 1.4 - iou + shift + n / 1e4)
             yield f'recall{n}', f'{iou:.2f}', value, 40
     for recall in np.linspace(0.1, 0.9, 9):
-        yield 'FP', f'{recall:.1f}', 9 * recall**3 - shift, 20
-        yield 'proposal FP', f'{recall:.1f}', 90 * recall**3 - shift, 20
+        yield 'FP', f'{recall:.1f}', 9 * recall**3 * (1 - shift), 20
+        yield 'proposal FP', f'{recall:.1f}', 90 * recall**3 * (1 - shift), 20
     cost = dict(parameters=41e6, flops=2e11, training_s=0.25)
     cost.update(training_mb=np.nan, inference_mb=900)
     for metric, value in (*cost.items(), ('ms', 40), ('first_stage_ms', 25)):
@@ -127,12 +127,16 @@ def _compare(plan, frame):
 def _run(name, place):
     return dict(
         built={
-            'assigner': 'MaxIoUAssigner' if place < 1 else 'TopKMaxIoUAssigner',
+            'assigner': 'MaxIoUAssigner'
+            if place < 1
+            else 'TopKMaxIoUAssigner',
             'loss of boxes': f'{name}: SmoothL1Loss, weight 1',
             'anchors': '3 a place, <8> | 16',
         },
         num_proposals=1000,
-        counts=dict(images=20, objects=40, small=9, medium=20, large=11, classes=3),
+        counts=dict(
+            images=20, objects=40, small=9, medium=20, large=11, classes=3
+        ),
         environment=dict(torch='2.1.2', device='CPU & co', commit=None),
         training=dict(processes='8', torch='2.1.2'),
         resolved_config=f'model = dict(name={name!r})\n' * 5,
@@ -180,7 +184,9 @@ def write_examples(root, results, images=4):
         np.savez(
             folder / DETECTIONS,
             image_ids=np.array([10 + i for i, _ in found + wrong]),
-            labels=np.array([(0, 1, 0)[j] for _, j in found] + [1] * len(wrong)),
+            labels=np.array(
+                [(0, 1, 0)[j] for _, j in found] + [1] * len(wrong)
+            ),
             bboxes=np.array(
                 [objects[j] + 2.0 for _, j in found]
                 + [[100.0, 100, 150 + j, 120] for _, j in wrong]

@@ -15,8 +15,9 @@ from .results import Results
 from .runs import DETECTIONS, GROUND_TRUTH, slug
 
 IOU = 0.5
-WIDTH = 250  # of a picture, in pixels
-MOST = 24  # examples of a report
+WIDTH = 220  # of a picture, in pixels
+BYTES = 12_000  # of an example
+MOST = 18  # examples of a report
 A_SIDE = 3  # of a comparison, where one of its detectors finds more
 HIT, FALSE, MISSED = '#56b4e9', '#e66100', '#ffe14d'
 
@@ -59,63 +60,53 @@ class Example(NamedTuple):
 def find_examples(results: Results) -> Tuple[List[Example], str]:
     """Draw the images of the largest gaps of each comparison.
 
-    Args:
-        results (Results): Of which the runs' folders are read.
-
     Returns:
         tuple[list[Example], str]: Those with a file, and a sentence on how
         many have none, empty if all have.
     """
-    pairs = results.plan.compare[: MOST // 2]
-    firsts = {n: runs[0] for n, runs in results.runs.items() if runs}
+    firsts = {name: runs[0] for name, runs in results.runs.items() if runs}
+    pairs = [pair[:2] for pair in results.plan.compare]
+    pairs = [p for p in pairs if firsts.keys() >= set(p)][: MOST // 2]
     matched = {
         name: match(Path(firsts[name]['folder']))
-        for name in dict.fromkeys(name for pair in pairs for name in pair[:2])
-        if name in firsts and firsts[name].get('folder')
+        for name in {name for pair in pairs for name in pair}
     }
     examples, gone = [], 0
-    for pair in pairs:
-        if not {pair.first, pair.second} <= matched.keys():
-            continue
-        sides = [matched[name] for name in pair[:2]]
+    for first, second in pairs:
+        sides = [matched[first], matched[second]]
         most = min(A_SIDE, MOST // (2 * len(pairs)))
         for file, win in largest_gaps(*sides, most):
-            shown = [side[file] for side in sides]
-            path = Path(firsts[pair.first]['img_prefix'], file)
+            path = Path(firsts[first]['img_prefix'], file)
             if not path.is_file():
                 gone += 1
                 continue
-            found = [side.found.sum() for side in shown]
-            examples.append(
-                Example(
-                    f'{slug(pair.first)}_{slug(pair.second)}_{path.stem}',
-                    f'{pair[win]} finds {found[win]} of '
-                    f'{len(shown[0].objects)} objects, {pair[1 - win]} '
-                    f'{found[1 - win]}. Left: {pair.first}; right: '
-                    f'{pair.second}. {path.name}',
-                    draw(path, shown),
-                )
+            shown = [side[file] for side in sides]
+            counts = [f'{side.found.sum()}' for side in shown]
+            name = f'{slug(first)}_{slug(second)}_{slug(file)}'
+            caption = (
+                f'{second if win else first} finds more of '
+                f'{len(shown[0].objects)} objects. Left: {first}, '
+                f'{counts[0]}; right: {second}, {counts[1]}. {path.name}'
             )
+            examples.append(Example(name, caption, draw(path, shown)))
     text = f'Left out, as their files are gone: {gone} images.'
     return examples, text if gone else ''
 
 
 def largest_gaps(
     first: Dict[str, Matched], second: Dict[str, Matched], most: int
-) -> List[Tuple[str, int]]:
-    """Images by the gap between the objects that two detectors find.
+) -> List[Tuple[str, bool]]:
+    """The images where one finds more, with whether the second does.
 
-    Returns:
-        list[tuple[str, int]]: Up to ``most`` images where the second finds
-        more, with 1, and up to ``most`` where the first does, with 0.
+    There are up to ``most`` of each kind, those of the second first.
     """
     gaps = {
         file: int(second[file].found.sum() - first[file].found.sum())
         for file in first.keys() & second.keys()
     }
     files = sorted(gaps, key=lambda file: (-abs(gaps[file]), file))
-    more = [(file, 1) for file in files if gaps[file] > 0]
-    fewer = [(file, 0) for file in files if gaps[file] < 0]
+    more = [(file, True) for file in files if gaps[file] > 0]
+    fewer = [(file, False) for file in files if gaps[file] < 0]
     return more[:most] + fewer[:most]
 
 
@@ -134,8 +125,8 @@ def match(folder: Path) -> Dict[str, Matched]:
     for annotation in truth['annotations']:
         if not annotation.get('iscrowd'):
             x, y, width, height = annotation['bbox']
-            box = [x, y, x + width, y + height]
-            box.append(labels[annotation['category_id']])
+            label = labels[annotation['category_id']]
+            box = [x, y, x + width, y + height, label]
             objects[annotation['image_id']].append(box)
     with np.load(folder / DETECTIONS) as file:
         order = np.lexsort((-file['scores'], file['image_ids']))
@@ -148,9 +139,8 @@ def match(folder: Path) -> Dict[str, Matched]:
         best = found[start : min(stop, start + len(own))]
         ious = bbox_overlaps(best[:, :4], own[:, :4])
         ious[best[:, 4:] != own[:, 4]] = 0
-        matched[image['file_name']] = Matched(
-            own[:, :4], best[:, :4], *assign(ious)
-        )
+        boxes = own[:, :4], best[:, :4]
+        matched[image['file_name']] = Matched(*boxes, *assign(ious))
     return matched
 
 
@@ -189,6 +179,9 @@ def draw(path: Path, sides: Sequence[Matched]) -> bytes:
             for box in (boxes * scale).tolist():
                 ImageDraw.Draw(panel).rectangle(box, outline=colour, width=2)
         sheet.paste(panel, (place * (WIDTH + 6), 0))
-    data = io.BytesIO()
-    sheet.save(data, 'JPEG', quality=60)
+    for quality in (70, 50, 30, 15):
+        data = io.BytesIO()
+        sheet.save(data, 'JPEG', quality=quality)
+        if data.tell() <= BYTES:
+            break
     return data.getvalue()

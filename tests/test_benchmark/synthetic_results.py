@@ -58,8 +58,8 @@ def synthetic_results(names=NAMES, classes=3, root=None):
 def _values(generator, place, classes):
     """Every metric of a run, better the later its detector comes."""
     shift = 0.02 * place + generator.normal(0, 0.003)
-    for name in AP_NAMES:
-        yield name, '', 0.35 + shift, 40
+    for i, name in enumerate(AP_NAMES):
+        yield name, '', 0.35 + shift + 0.05 * (i % 3), 40
     for i in range(classes):
         noise = generator.normal(0, 0.05)
         yield 'class AP', f'class {i}', 0.4 + shift + noise, 10 + i
@@ -69,8 +69,9 @@ def _values(generator, place, classes):
         yield 'proposals', f'@{n}', n * 0.98, 20
         yield 'second_stage_ms', f'@{n}', 5 + n / 50, 20
     for n in RECALL_NUMBERS:
-        for size in ('', '_S', '_M', '_L'):
-            yield f'AR{size}', f'@{n}', 0.2 * np.log10(n) + shift, 40
+        for i, size in enumerate(('', '_S', '_M', '_L')):
+            value = (0.2 + 0.03 * i) * np.log10(n) + shift
+            yield f'AR{size}', f'@{n}', value, 40
     for recall in np.linspace(0, 1, 101):
         for iou in (50, 75):
             value = max(0, 1 - recall**2 - iou / 400 + shift)

@@ -64,7 +64,11 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         tuple[list[Example], str]: Those with a file, and a sentence on how
         many have none, empty if all have.
     """
-    firsts = {name: runs[0] for name, runs in results.runs.items() if runs}
+    firsts = {
+        name: runs[0]
+        for name, runs in results.runs.items()
+        if runs and Path(runs[0]['folder'], DETECTIONS).is_file()
+    }
     pairs = [pair[:2] for pair in results.plan.compare]
     pairs = [p for p in pairs if firsts.keys() >= set(p)][: MOST // 2]
     matched = {
@@ -77,19 +81,21 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         most = min(A_SIDE, MOST // (2 * len(pairs)))
         for file, win in largest_gaps(*sides, most):
             path = Path(firsts[first]['img_prefix'], file)
-            if not path.is_file():
+            shown = [side[file] for side in sides]
+            try:
+                picture = draw(path, shown)
+            except OSError:  # moved, or of a kind that Pillow cannot read
                 gone += 1
                 continue
-            shown = [side[file] for side in sides]
-            counts = [f'{side.found.sum()}' for side in shown]
-            name = f'{slug(first)}_{slug(second)}_{slug(file)}'
+            left, right = (side.found.sum() for side in shown)
             caption = (
                 f'{second if win else first} finds more of '
-                f'{len(shown[0].objects)} objects. Left: {first}, '
-                f'{counts[0]}; right: {second}, {counts[1]}. {path.name}'
+                f'{len(shown[0].objects)} objects. Left: {first}, {left}; '
+                f'right: {second}, {right}. {path.name}'
             )
-            examples.append(Example(name, caption, draw(path, shown)))
-    text = f'Left out, as their files are gone: {gone} images.'
+            name = f'{slug(first)}_{slug(second)}_{slug(file)}'
+            examples.append(Example(name, caption, picture))
+    text = f'Left out, as their files cannot be read: {gone} images.'
     return examples, text if gone else ''
 
 

@@ -119,8 +119,8 @@ def draw_curves(
     for detector, colour, marker in looks:
         y, band = scale * mean.loc[detector], scale * std.loc[detector]
         if y.notna().any():
-            marker = marker if len(x) <= 20 else ''
-            ax.plot(x, y, marker, ls='-', ms=4, color=colour, label=detector)
+            look = dict(marker=marker if len(x) <= 20 else '', ms=4)
+            ax.plot(x, y, color=colour, label=detector, **look)
             ends = (y - band, y + band)
             ax.fill_between(x, *ends, color=colour, alpha=0.2, lw=0)
     if columns[0][1][0] == '@':

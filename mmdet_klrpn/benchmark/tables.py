@@ -78,7 +78,9 @@ def label(metric: str, at: str) -> str:
     name = UNITS[metric][2] if metric in UNITS else metric.replace('_', ' ')
     if not at:
         return name
-    return f'{name}{at}' if at[0] == '@' else f'{name} at {at}'
+    if at[0] == '@':
+        return name + ' ' * (metric in UNITS) + at
+    return f'{name} at {at}'
 
 
 def show(metric: str, value: float, sign: str = '') -> str:

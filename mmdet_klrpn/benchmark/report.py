@@ -149,6 +149,8 @@ def _section(
         given = [pair] if pair else []
         if 'columns' in spec:
             given = [tables.columns_of(results, *spec['columns'])]
+            if not given[0]:
+                continue
         cells = getattr(tables, spec.get('of', 'counted'))(results, *given)
         if not cells.empty:
             heads = (spec[key].format(**names) for key in ('name', 'caption'))

@@ -13,6 +13,7 @@ from .results import Results
 Column = Tuple[str, str]  # metric and at
 DASH = '\N{EN DASH}'  # stands for what was not measured
 BOLD = re.compile(r'\*\*(.*?)\*\*')
+STAGE = 'second_stage_ms'
 # How a metric's value is printed: factor, digits and label. All others are
 # in [0, 1] and printed in points.
 UNITS = {
@@ -26,7 +27,7 @@ UNITS = {
     'inference_mb': (1, 0, 'inference memory, MB'),
     'ms': (1, 1, 'ms an image'),
     'first_stage_ms': (1, 1, 'first stage, ms'),
-    'second_stage_ms': (1, 1, 'second stage, ms'),
+    STAGE: (1, 1, 'second stage, ms'),
 }
 
 
@@ -136,11 +137,11 @@ def pivot(
 def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each detector: mean and standard deviation over seeds."""
     mean, std = (
-        pivot(results, columns, how).apply(
-            lambda values: [show(values.name[0], v) for v in values]
-        )
-        for how in ('mean', 'std')
+        pivot(results, columns, how).astype(object) for how in ('mean', 'std')
     )
+    for column in columns:
+        for cells in (mean, std):
+            cells[column] = [show(column[0], v) for v in cells[column]]
     return mean + (' ± ' + std).where(std != DASH, '')
 
 
@@ -233,7 +234,7 @@ def differences(results: Results, pair: Comparison) -> pd.DataFrame:
     cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
     both = means(results, columns).loc[list(pair[:2])].T
     return pd.concat([both, cells], axis=1).set_axis(
-        map(label, *zip(*columns))
+        [label(*column) for column in columns]
     )
 
 
@@ -264,29 +265,30 @@ def by_class(results: Results) -> pd.DataFrame:
 
 def reach(results: Results) -> pd.DataFrame:
     """How few proposals of one detector reach the AP of another's own."""
-    tried = columns_of(results, 'AP*', 'second_stage_ms*')
-    found = pivot(results, [('AP', ''), *tried])
-    rows = []
-    pairs = [pair[:2] for pair in results.plan.compare]
+    tried = columns_of(results, 'AP*')
+    times = columns_of(results, f'{STAGE}*')
+    found = pivot(results, [('AP', ''), *tried, *times])
+    rows, names = [], []
+    pairs = [pair[:2] for pair in results.plan.compare] if tried else []
     for name, other in pairs + [pair[::-1] for pair in pairs]:
-        own = (results.runs.get(name) or [{}])[0].get('num_proposals', DASH)
-        goal = found.loc[name, ('AP', '')]
-        ap = found.loc[other, 'AP'].drop('')
-        at = next((at for at in ap.index if ap[at] >= goal), None)
-        known = not pd.isna(goal) and ap.notna().any()
-        ms = ('second_stage_ms', f'@{own}'), ('second_stage_ms', at)
+        runs = results.runs.get(name) or [{}]
+        own = str(runs[0].get('num_proposals', DASH))
+        goal, its = found.loc[name, ('AP', '')], found.loc[other]
+        reaching = [at for metric, at in tried if its[metric, at] >= goal]
+        known = pd.notna(goal) and its[tried].notna().any()
+        at = reaching[0] if reaching else ''
+        names.append(name)
         rows.append(
             {
                 'AP': show('AP', goal),
-                'proposals': str(own),
-                'ms': show('ms', found.loc[name].get(ms[0])),
+                'proposals': own,
+                'ms': show('ms', found.loc[name].get((STAGE, f'@{own}'))),
                 'reached by': other,
-                'with': at[1:] if at else 'none of these' if known else DASH,
-                'its AP': show('AP', ap.get(at)),
-                'its ms': show('ms', found.loc[other].get(ms[1])),
+                'with': at[1:] or ('none of these' if known else DASH),
+                'its AP': show('AP', its['AP', at] if at else np.nan),
+                'its ms': show('ms', its.get((STAGE, at))),
             }
         )
-    names = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
     return pd.DataFrame(rows, names)
 
 

@@ -1,12 +1,11 @@
 """The folder of a run, and the files that it holds."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from mmengine.config import Config
 
-from .plan import Detector
+from .plan import Detector, slug
 
 METRICS = 'metrics.json'
 MATCHES = 'matches.npz'
@@ -56,11 +55,6 @@ class Run(NamedTuple):
         """Whether all of its measurements are there."""
         # METRICS is written last.
         return (self.folder / METRICS).is_file()
-
-
-def slug(name: str) -> str:
-    """A detector's name as a folder: 'RPN, top-9' becomes 'rpn-top-9'."""
-    return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')
 
 
 def run_of(work_dir: Path, detector: Detector, seed: int) -> Run:

@@ -11,8 +11,9 @@ import numpy as np
 from mmdet.evaluation import bbox_overlaps
 from PIL import Image, ImageDraw, ImageOps
 
+from .plan import slug
 from .results import Results
-from .runs import DETECTIONS, GROUND_TRUTH, slug
+from .runs import DETECTIONS, GROUND_TRUTH
 
 IOU = 0.5
 WIDTH = 220  # of a picture, in pixels
@@ -80,7 +81,7 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         sides = [matched[first], matched[second]]
         most = min(A_SIDE, MOST // (2 * len(pairs)))
         for file, win in largest_gaps(*sides, most):
-            path = Path(firsts[first]['img_prefix'], file)
+            path = Path(firsts[first].get('img_prefix') or '', file)
             shown = [side[file] for side in sides]
             try:
                 picture = draw(path, shown)
@@ -102,10 +103,7 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
 def largest_gaps(
     first: Dict[str, Matched], second: Dict[str, Matched], most: int
 ) -> List[Tuple[str, bool]]:
-    """The images where one finds more, with whether the second does.
-
-    There are up to ``most`` of each kind, those of the second first.
-    """
+    """Up to ``most`` images where the second finds more, and the first."""
     gaps = {
         file: int(second[file].found.sum() - first[file].found.sum())
         for file in first.keys() & second.keys()
@@ -117,14 +115,7 @@ def largest_gaps(
 
 
 def match(folder: Path) -> Dict[str, Matched]:
-    """Match a run's best detections with the objects of each image.
-
-    Args:
-        folder (Path): Of the run, with ground truth and detections.
-
-    Returns:
-        dict[str, Matched]: By the image's file; crowds are no objects.
-    """
+    """Match a run's best detections with the objects of each image file."""
     truth = json.loads(gzip.decompress((folder / GROUND_TRUTH).read_bytes()))
     labels = {c['id']: i for i, c in enumerate(truth['categories'])}
     objects: Dict[int, List[list]] = {i['id']: [] for i in truth['images']}
@@ -151,14 +142,9 @@ def match(folder: Path) -> Dict[str, Matched]:
 
 
 def assign(ious: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Give each detection, best first, the free object of highest IoU.
+    """Which objects, (n, ), and detections, (m, ), match by their IoU, (m, n).
 
-    Args:
-        ious (np.ndarray): (m, n) of detections and objects.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: (n, ) whether an object is found, and
-        (m, ) whether a detection is on an object.
+    Each detection, best first, takes the free object of highest IoU.
     """
     hits, found = (np.zeros(n, dtype=bool) for n in ious.shape)
     for i, row in enumerate(ious):

@@ -10,10 +10,9 @@ from markupsafe import Markup, escape
 
 from . import tables
 from .examples import Example, find_examples
-from .plan import Comparison
+from .plan import Comparison, slug
 from .plots import Plot, draw_curves, draw_forest
 from .results import Results
-from .runs import slug
 from .tables import BOLD, DASH, Table
 
 TEMPLATES = Path(__file__).parent / 'templates'

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 import pandas as pd
 
+from .columns import AREAS
 from .plan import Comparison
 from .results import Results
 
@@ -77,11 +78,8 @@ def table(name: str, caption: str, cells: pd.DataFrame, rows: str) -> Table:
 def label(metric: str, at: str) -> str:
     """A metric's name, with the unit unless it is points."""
     name = UNITS[metric][2] if metric in UNITS else metric.replace('_', ' ')
-    if not at:
-        return name
-    if at[0] == '@':
-        return name + ' ' * (metric in UNITS) + at
-    return f'{name} at {at}'
+    between = ' ' * (metric in UNITS) if at[:1] in ('', '@') else ' at '
+    return f'{name}{between}{at}'.strip()
 
 
 def show(metric: str, value: float, sign: str = '') -> str:
@@ -125,13 +123,18 @@ def as_number(at: str) -> float:
 def pivot(
     results: Results, columns: Sequence[Column], how: str = 'mean'
 ) -> pd.DataFrame:
-    """Detectors' 'mean' or 'std' over seeds by (metric, at), or NaN."""
+    """Detectors' 'mean' or 'std' over seeds by (metric, at).
+
+    It is NaN where a seed has no value, such as the false positives at a
+    recall that it does not reach: a mean of the others would flatter.
+    """
     keys = ['metric', 'at']
     wanted = pd.MultiIndex.from_frame(pd.DataFrame(columns, columns=keys))
     rows = results.frame[results.frame.set_index(keys).index.isin(wanted)]
-    found = rows.groupby(['detector', *keys])['value'].agg(how).unstack(keys)
+    values = rows.groupby(['detector', *keys])['value']
+    found = values.agg(how).where(values.count() == values.size())
     names = [detector.name for detector in results.plan.detectors]
-    return found.reindex(index=names).reindex(columns=wanted)
+    return found.unstack(keys).reindex(index=names).reindex(columns=wanted)
 
 
 def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
@@ -166,14 +169,14 @@ def headings(columns: Sequence[Column]) -> List[str]:
 def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each comparison: the second's mean divided by the first's."""
     found = pivot(results, columns).set_axis(headings(columns), axis=1)
-    return pd.DataFrame(
-        {
-            f'{second} / {first}': (found.loc[second] / found.loc[first])
-            .replace([np.inf, -np.inf], np.nan)
-            .map('{:.2f}'.format, na_action='ignore')
-            for first, second, _ in results.plan.compare
-        }
-    ).T
+    pairs = [pair[:2] for pair in results.plan.compare]
+    rows = [found.loc[second] / found.loc[first] for first, second in pairs]
+    cells = [
+        [f'{ratio:.2f}' if np.isfinite(ratio) else DASH for ratio in row]
+        for row in rows
+    ]
+    names = [f'{second} / {first}' for first, second in pairs]
+    return pd.DataFrame(cells, names, found.columns)
 
 
 def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -226,16 +229,14 @@ def differences(results: Results, pair: Comparison) -> pd.DataFrame:
     """A row for each metric: both detectors, difference and intervals."""
     rows = pair_rows(results, pair)
     rows = rows[rows['at'].str.match('@|$') | rows['metric'].isin(UNITS)]
-    metrics = rows['metric'].unique().tolist()
+    order = rows['metric'].unique().tolist().index
     columns = sorted(
-        rows.index,
-        key=lambda c: (metrics.index(c[0]), as_number(c[1] or '0')),
+        rows.index, key=lambda c: (order(c[0]), as_number(c[1] or '0'))
     )
     cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
     both = means(results, columns).loc[list(pair[:2])].T
-    return pd.concat([both, cells], axis=1).set_axis(
-        [label(*column) for column in columns]
-    )
+    cells = pd.concat([both, cells], axis=1)
+    return cells.set_axis([label(*column) for column in columns])
 
 
 def built(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -268,28 +269,22 @@ def reach(results: Results) -> pd.DataFrame:
     tried = columns_of(results, 'AP*')
     times = columns_of(results, f'{STAGE}*')
     found = pivot(results, [('AP', ''), *tried, *times])
-    rows, names = [], []
+    rows = []
     pairs = [pair[:2] for pair in results.plan.compare] if tried else []
     for name, other in pairs + [pair[::-1] for pair in pairs]:
         runs = results.runs.get(name) or [{}]
         own = str(runs[0].get('num_proposals', DASH))
-        goal, its = found.loc[name, ('AP', '')], found.loc[other]
-        reaching = [at for metric, at in tried if its[metric, at] >= goal]
-        known = pd.notna(goal) and its[tried].notna().any()
-        at = reaching[0] if reaching else ''
-        names.append(name)
-        rows.append(
-            {
-                'AP': show('AP', goal),
-                'proposals': own,
-                'ms': show('ms', found.loc[name].get((STAGE, f'@{own}'))),
-                'reached by': other,
-                'with': at[1:] or ('none of these' if known else DASH),
-                'its AP': show('AP', its['AP', at] if at else np.nan),
-                'its ms': show('ms', its.get((STAGE, at))),
-            }
-        )
-    return pd.DataFrame(rows, names)
+        goal, its = found.loc[name], found.loc[other]
+        reaching = [c for c in tried if its[c] >= goal['AP', '']]
+        known = pd.notna(goal['AP', '']) and its[tried].notna().any()
+        at = reaching[0][1] if reaching else None
+        cells = [show('AP', goal['AP', '']), own]
+        cells += [show('ms', goal.get((STAGE, f'@{own}'))), other]
+        cells.append(at[1:] if at else 'none of these' if known else DASH)
+        cells += [show('AP', its.get(('AP', at)))]
+        rows.append([name, *cells, show('ms', its.get((STAGE, at)))])
+    names = 'detector, AP, proposals, ms, reached by, with, its AP, its ms'
+    return pd.DataFrame(rows, columns=names.split(', ')).set_index('detector')
 
 
 def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
@@ -306,23 +301,27 @@ def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
 def test_sets(results: Results) -> pd.DataFrame:
     """A row for each detector: numbers of images, objects and classes."""
     runs = {name: runs[0] for name, runs in results.runs.items() if runs}
-    return pd.DataFrame({name: run['counts'] for name, run in runs.items()}).T
+    names = ('images', 'objects', 'classes')
+    rows = {name: [run[n] for n in names] for name, run in runs.items()}
+    cells = pd.DataFrame.from_dict(rows, orient='index', columns=names)
+    largest = results.frame.groupby(['metric', 'detector'])['n'].max()
+    for area in AREAS[1:]:
+        metric = f'AR_{area[0].upper()}'
+        if metric in largest:
+            cells[area] = largest[metric]
+    return cells
 
 
 def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    runs = [run for found in results.runs.values() for run in found]
-    rows = pd.concat(
-        {
-            part: pd.DataFrame([run[part] for run in runs]).fillna(DASH)
-            for part in ('environment', 'training')
-        },
-        axis=1,
+    rows = pd.DataFrame(
+        (part, key, str(value or DASH))
+        for runs in results.runs.values()
+        for run in runs
+        for part in ('environment', 'training')
+        for key, value in run[part].items()
     )
-    cells = {
-        ': '.join(key): ', '.join(
-            f'{value} ({n})' for value, n in rows[key].value_counts().items()
-        )
-        for key in rows
-    }
-    return pd.DataFrame({'value (runs)': cells})
+    counts = rows.groupby([0, 1], sort=False)[2].value_counts()
+    texts = [f'{key[2]} ({count})' for key, count in counts.items()]
+    texts = pd.Series(texts, [': '.join(key[:2]) for key in counts.index])
+    return texts.groupby(level=0, sort=False).agg(', '.join).to_frame('runs')

@@ -135,9 +135,9 @@ def _run(name, place):
             'anchors': '3 a place, <8> | 16',
         },
         num_proposals=1000,
-        counts=dict(
-            images=20, objects=40, small=9, medium=20, large=11, classes=3
-        ),
+        images=20,
+        objects=40,
+        classes=3,
         environment=dict(torch='2.1.2', device='CPU & co', commit=None),
         training=dict(processes='8', torch='2.1.2'),
         resolved_config=f'model = dict(name={name!r})\n' * 5,

@@ -63,6 +63,18 @@ def test_columns_ascend_and_lose_a_common_metric(results):
     assert len(tenths) == 11
 
 
+def test_a_seed_without_a_value_leaves_no_mean(results):
+    frame = results.frame.copy()
+    own = frame.query('detector == "RPN" and metric == "FP" and at == "0.9"')
+    frame.loc[own.index[0], 'value'] = float('nan')
+    results = results._replace(frame=frame)
+    cells = tables.means(results, [('FP', '0.8'), ('FP', '0.9')])
+    assert cells.loc['RPN', ('FP', '0.9')] == DASH
+    assert cells.loc['RPN', ('FP', '0.8')] != DASH
+    ratios = tables.ratios(results, [('FP', '0.8'), ('FP', '0.9')])
+    assert ratios['0.9'].tolist() == [DASH] * 3
+
+
 def test_differences_are_bold_only_if_significant(results):
     bold = 0
     for pair in results.plan.compare:
@@ -134,7 +146,10 @@ def test_classes_seeds_and_builds(results):
 
     built = tables.built(results, results.plan.compare[1])
     assert built['differs'].tolist() == ['yes', 'yes', 'no']
-    parts = tables.provenance(results)['value (runs)']
+    sets = tables.test_sets(results)
+    assert sets.loc['RPN'].tolist() == [20, 40, 3, 40, 40, 40]
+    assert sets.columns[-1] == 'large'
+    parts = tables.provenance(results)['runs']
     assert parts['training: processes'] == '8 (13)'
     assert parts['environment: commit'] == f'{DASH} (13)'
 

@@ -221,7 +221,8 @@ def headline(results: Results) -> pd.DataFrame:
     rows = primary_rows(results)
     cells = difference_cells(rows)
     seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
-    cells['seeds'] = seeds.astype(str).agg(' + '.join, axis=1)
+    seeds = seeds.astype(str)
+    cells['seeds'] = seeds['seeds_first'] + ' + ' + seeds['seeds_second']
     return cells.set_axis([f'{b} minus {a}' for a, b in rows.index])
 
 

@@ -129,6 +129,17 @@ def test_without_ap_there_are_dashes(tmp_path):
     assert '## Classes' not in text
 
 
+def test_detectors_alone_are_reported(tmp_path):
+    results = synthetic_results()
+    plan = results.plan._replace(compare=())
+    results = results._replace(
+        plan=plan, comparisons=results.comparisons.iloc[:0]
+    )
+    paths = write_report(results, tmp_path)
+    assert tmp_path / 'tables' / 'detectors.csv' in paths
+    assert tmp_path / 'tables' / 'comparisons.csv' not in paths
+
+
 @pytest.mark.parametrize(
     ('changes', 'expected'),
     [

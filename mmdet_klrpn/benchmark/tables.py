@@ -149,9 +149,11 @@ def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def counted(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
-    """The means, and of how many seeds they are."""
+    """The means, and how many of the planned seeds they are of."""
     cells = means(results, columns).set_axis(headings(columns), axis=1)
-    found = results.frame.groupby('detector')['seed'].nunique()
+    rows = results.frame[results.frame['value'].notna()]
+    rows = rows[rows['metric'].isin([metric for metric, _ in columns])]
+    found = rows.groupby('detector')['seed'].nunique()
     cells['seeds'] = [
         f'{found.get(d.name, 0)} of {len(results.plan.seeds_of(d))}'
         for d in results.plan.detectors

@@ -54,6 +54,16 @@ def test_means_and_deviations_over_seeds(results):
     assert counted.columns[2] == 'FP at 0.1'
 
 
+def test_seeds_are_those_that_have_a_value(results):
+    frame = results.frame
+    frame = frame[(frame['metric'] != 'ms') | (frame['seed'] == 0)]
+    results = results._replace(frame=frame)
+    assert set(tables.counted(results, [('ms', '')])['seeds']) == {
+        '1 of 5',
+        '1 of 1',
+    }
+
+
 def test_columns_ascend_and_lose_a_common_metric(results):
     columns = tables.columns_of(results, 'AP*')
     assert [at for _, at in columns][-3:] == ['@100', '@300', '@1000']

@@ -8,6 +8,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy import sparse
 
 from .columns import AREAS
+from .detection import by_area
 from .recall import Recalls, name_recalls
 
 Name = Tuple[str, str]  # ``metric`` and ``at`` of columns.py
@@ -63,9 +64,9 @@ def collect_matches(
         names (Sequence[str]): The APs to keep, of ``AP_NAMES``.
     """
     params = coco_eval.params
-    grid = np.empty(len(coco_eval.evalImgs), dtype=object)
-    grid[:] = coco_eval.evalImgs
-    grid = grid.reshape(len(classes), -1, len(params.imgIds))
+    grid = np.stack(
+        [by_area(coco_eval, label) for label in params.areaRngLbl], axis=1
+    )
     objects = np.array(
         [0 if m is None else np.sum(m['gtIgnore'] == 0) for m in grid.ravel()],
         dtype=np.uint16,
@@ -217,13 +218,14 @@ def resample(path: Path, resamples: int) -> Dict[Name, np.ndarray]:
     weights = draw_weights(len(recalls.objects), resamples)
     found = name_recalls(recalls.of(weights))
     for at, own in arrays.items():
-        found.update(_name_precisions(Matches(**own), weights, at))
+        found.update(name_precisions(Matches(**own), weights, at))
     return found
 
 
-def _name_precisions(
+def name_precisions(
     matches: Matches, weights: np.ndarray, at: str
 ) -> Dict[Name, np.ndarray]:
+    """APs by ``metric`` and ``at``, (R, ) each, of weights (R, I)."""
     precisions = weighted_precisions(matches, weights)
     named = {
         (str(name), at): _mean(precisions[:, matches.names == name], (1, 2))

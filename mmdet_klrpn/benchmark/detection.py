@@ -15,7 +15,9 @@ MAX_DETECTIONS = (100, 1000)
 Scored = Tuple[np.ndarray, np.ndarray]
 
 
-def pack(predictions: Iterable[dict], category_ids: Sequence[int]) -> List[dict]:
+def pack(
+    predictions: Iterable[dict], category_ids: Sequence[int]
+) -> List[dict]:
     """Detections in the format of COCO results.
 
     Args:
@@ -76,6 +78,15 @@ def evaluate(
     return coco_eval
 
 
+def by_area(coco_eval: COCOeval, area: str) -> np.ndarray:
+    """Matches of one range of areas, (K, I), by category and image."""
+    params = coco_eval.params
+    grid = np.empty(len(coco_eval.evalImgs), dtype=object)
+    grid[:] = coco_eval.evalImgs
+    shape = len(params.catIds), len(params.areaRng), len(params.imgIds)
+    return grid.reshape(shape)[:, params.areaRngLbl.index(area)]
+
+
 def precision_curve(coco_eval: COCOeval, iou: int) -> np.ndarray:
     """Precision at recalls 0, 0.01, ..., 1, a mean over categories, (101, ).
 
@@ -123,4 +134,6 @@ def false_positives(
     # Subtract what a product may be too large by, or 0.3 of 10 were 4.
     needed = np.ceil(np.array(EQUAL_RECALLS, float) * objects - 1e-6)
     last = np.searchsorted(found, np.maximum(needed, 1))
-    return np.append(np.arange(1, len(found) + 1) - found, np.nan)[last] / images
+    return (
+        np.append(np.arange(1, len(found) + 1) - found, np.nan)[last] / images
+    )

@@ -126,13 +126,13 @@ def match(folder: Path) -> Dict[str, Matched]:
             box = [x, y, x + width, y + height, label]
             objects[annotation['image_id']].append(box)
     with np.load(folder / DETECTIONS) as file:
-        order = np.lexsort((-file['scores'], file['image_ids']))
-        ids = file['image_ids'][order]
+        order = np.lexsort((-file['scores'], file['images']))
+        places = file['images'][order]
         found = np.column_stack([file['bboxes'], file['labels']])[order]
     matched = {}
-    for image in truth['images']:
+    for i, image in enumerate(truth['images']):
         own = np.array(objects[image['id']], dtype=float).reshape(-1, 5)
-        start, stop = np.searchsorted(ids, [image['id'], image['id'] + 1])
+        start, stop = np.searchsorted(places, [i, i + 1])
         best = found[start : min(stop, start + len(own))]
         ious = bbox_overlaps(best[:, :4], own[:, :4])
         ious[best[:, 4:] != own[:, 4]] = 0

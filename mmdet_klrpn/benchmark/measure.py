@@ -5,7 +5,7 @@ import itertools
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,21 +14,24 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
-from mmdet_klrpn.apis import load_detector
-
+from ..apis import load_detector
+from ..datasets.leaf_datasets import leaf_datasets
 from .bootstrap import collect_matches, name_precisions, save_matches
 from .built import describe
 from .columns import (
     AP_NAMES,
     AREAS,
     EQUAL_RECALLS,
+    IOUS,
     PROPOSAL_NUMBERS,
     RECALL_NUMBERS,
 )
 from .cost import complexity, peak_memory, training_cost
 from .detection import (
+    by_area,
     evaluate,
     false_positives,
     pack,
@@ -37,7 +40,7 @@ from .detection import (
 )
 from .ground_truth import read_ground_truth
 from .provenance import environment, trained_with
-from .recall import Recalls, evaluate_proposals, name_recalls
+from .recall import evaluate_proposals, name_recalls
 from .runs import DETECTIONS, GROUND_TRUTH, MATCHES, METRICS, Run
 from .stages import Stages, single_images
 
@@ -101,6 +104,7 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
         seed=run.seed,
         split=split,
         checkpoint=Path(checkpoint).name,
+        img_prefix=_image_folder(loader),
         num_proposals=stages.number,
         images=len(truth['images']),
         objects=sum(not a['iscrowd'] for a in truth['annotations']),
@@ -188,19 +192,27 @@ def evaluate_all(truth: dict, seen: Observations, path: Path) -> List[Row]:
         ('proposals', f'@{n}', float(np.mean(np.minimum(counts, n))), images)
         for n in PROPOSAL_NUMBERS
     ]
-    rows += _curve('proposal FP', recalls.false_positives, images)
+    rows += _curve(
+        'proposal FP', EQUAL_RECALLS, recalls.false_positives, images
+    )
     matches = {}
     names = {c['id']: c['name'] for c in truth['categories']}
     for at, predictions in seen.detections.items():
-        coco_eval = evaluate(truth, pack(predictions, list(names)), sizes=not at)
+        coco_eval = evaluate(
+            truth, pack(predictions, list(names)), sizes=not at
+        )
         classes = [names[i] for i in coco_eval.params.catIds]
         aps = ['AP'] if at else AP_NAMES
         matches[at] = collect_matches(coco_eval, classes, aps)
-        by_metric.update(name_precisions(matches[at], np.ones((1, images)), at))
+        by_metric.update(
+            name_precisions(matches[at], np.ones((1, images)), at)
+        )
         if not at:
             rows += _detection_curves(coco_eval, objects['all'], images)
     per_class = Counter(
-        names[a['category_id']] for a in truth['annotations'] if not a['iscrowd']
+        names[a['category_id']]
+        for a in truth['annotations']
+        if not a['iscrowd']
     )
     for (metric, at), value in by_metric.items():
         area = _AREA_OF.get(metric.rpartition('_')[2], 'all')
@@ -208,3 +220,46 @@ def evaluate_all(truth: dict, seen: Observations, path: Path) -> List[Row]:
         rows.append((metric, at, float(np.squeeze(value)), n))
     save_matches(path, matches, recalls)
     return rows
+
+
+def _curve(
+    metric: str, ats: Sequence[str], values: Sequence[float], n: int
+) -> List[Row]:
+    return [(metric, at, float(v), n) for at, v in zip(ats, values)]
+
+
+def _detection_curves(
+    coco_eval: COCOeval, objects: int, images: int
+) -> List[Row]:
+    """Precision by recall, and false positives at equal recall."""
+    recalls = [f'{i / 100:.2f}' for i in range(101)]
+    rows = []
+    for name, iou in (('precision50', '0.50'), ('precision75', '0.75')):
+        values = precision_curve(coco_eval, IOUS.index(iou))
+        rows += _curve(name, recalls, values, objects)
+    of_all_sizes = itertools.chain.from_iterable(by_area(coco_eval, 'all'))
+    scores, hits = pool(of_all_sizes)
+    values = false_positives(scores, hits, objects, images)
+    return rows + _curve('FP', EQUAL_RECALLS, values, images)
+
+
+def _image_folder(loader: DataLoader) -> str:
+    """Where the files of the annotations are."""
+    for dataset in leaf_datasets(loader.dataset):
+        return str(Path(dataset.data_prefix.get('img', '')).absolute())
+    return ''
+
+
+def _save_detections(path: Path, predictions: Sequence[dict]) -> None:
+    images = [np.full(len(p['scores']), i) for i, p in enumerate(predictions)]
+    arrays = {
+        key: np.concatenate([p[key] for p in predictions])
+        for key in ('bboxes', 'scores', 'labels')
+    }
+    np.savez_compressed(
+        path,
+        images=np.concatenate(images).astype(np.int32),
+        bboxes=arrays['bboxes'].astype(np.float32),
+        scores=arrays['scores'].astype(np.float32),
+        labels=arrays['labels'].astype(np.int32),
+    )

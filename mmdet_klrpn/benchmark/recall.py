@@ -145,8 +145,5 @@ def evaluate_proposals(ground_truth: dict, predictions: List[dict]) -> Recalls:
                 found[image, area, i] = hits[:, :number].sum(axis=1)
     scores, hits = map(np.concatenate, zip(*pooled))
     total = int(objects[:, 0].sum())
-    return Recalls(
-        found,
-        objects,
-        false_positives((scores, hits), total, len(predictions)),
-    )
+    errors = false_positives(scores, hits, total, len(predictions))
+    return Recalls(found, objects, errors)

@@ -1,6 +1,6 @@
 """The two stages of a detector, run one by one."""
 
-from typing import Iterator, List
+from typing import Iterator
 
 import torch
 from mmcv.ops import MaskedConv2d

@@ -75,12 +75,12 @@ def collect_matches(
     for areas in grid:
         counts = [0 if m is None else len(m['dtIds']) for m in areas[0]]
         ranks = np.concatenate([np.arange(count) for count in counts])
-        by_area = [_states(list(filter(None, area))) for area in areas]
-        order = by_area[0][0]
+        matched = [_states(list(filter(None, area))) for area in areas]
+        order = matched[0][0]
         columns = []
         for name in names:
             area, number, ious = _PARTS[name]
-            found = by_area[params.areaRngLbl.index(area)][1][list(ious)]
+            found = matched[params.areaRngLbl.index(area)][1][list(ious)]
             columns.append(np.where(ranks < number, found, IGNORED))
         images.append(np.repeat(np.arange(len(counts)), counts)[order])
         states.append(np.concatenate(columns)[:, order])

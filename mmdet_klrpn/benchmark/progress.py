@@ -102,9 +102,9 @@ class Display:
         own = [s.phase for s in job.steps if s.phase in times]
         return max(own, key=times.get) if own else 'starting'
 
-    def where(self, job: object) -> Tuple[str, Optional[float]]:
+    def where(self, job: object, state: str) -> Tuple[str, Optional[float]]:
         """Epoch and iteration of a training, and the share that is done."""
-        found = last_iteration(job.log)
+        found = last_iteration(job.log) if state == 'training' else None
         if found is None:
             return '', None
         epoch, iteration, number = found
@@ -138,7 +138,7 @@ class Display:
     def _left_of_phase(self, job: object, state: str) -> Optional[float]:
         now = time.time()
         if state == 'training':
-            _, share = self.where(job)
+            _, share = self.where(job, state)
             if share is None:
                 return None
             since, before = self.first.setdefault(job.name, (now, share))
@@ -168,7 +168,7 @@ class Display:
     def _line(self) -> str:
         states = [self.state(job) for job in self.jobs]
         parts = [
-            f'{job.name}: {state} {self.where(job)[0]}'.strip()
+            f'{job.name}: {state} {self.where(job, state)[0]}'.strip()
             for job, state in zip(self.jobs, states)
             if state not in ('done', 'failed', 'waiting')
         ]
@@ -184,9 +184,8 @@ class Display:
             table.add_column(heading)
         for job in self.jobs[: max(self.console.height - 6, 5)]:
             state, left = self.state(job), self.left(job)
-            where = self.where(job)[0] if state == 'training' else ''
             table.add_row(
-                *(job.name, state, where),
+                *(job.name, state, self.where(job, state)[0]),
                 format_time(left) if left else '',
             )
         return table

@@ -69,8 +69,10 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
     part.replace(work_dir / TIMINGS)
 
 
-def _quartiles(values: List[float]) -> np.ndarray:
-    return np.quantile(values, [0.75, 0.25])
+def _spread(values: List[float]) -> float:
+    """The interquartile range."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low)
 
 
 def _load(run: Run, device: torch.device) -> Timed:

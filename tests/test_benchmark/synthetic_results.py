@@ -184,7 +184,7 @@ def write_examples(root, results, images=4):
         wrong = [(i, j) for i in range(images) for j in range(2)]
         np.savez(
             folder / DETECTIONS,
-            image_ids=np.array([10 + i for i, _ in found + wrong]),
+            images=np.array([i for i, _ in found + wrong]),
             labels=np.array(
                 [(0, 1, 0)[j] for _, j in found] + [1] * len(wrong)
             ),

@@ -58,7 +58,7 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
         [
             *key,
             float(np.median(ms)),
-            float(np.subtract(*_quartiles(ms))),
+            _spread(ms),
             len(ms),
         ]
         for key, ms in taken.items()

@@ -21,7 +21,7 @@ from .provenance import environment
 from .runs import TIMINGS, Run, find_run, run_of
 from .stages import Stages, single_images
 
-IMAGES = 20
+IMAGES = 10
 Timed = Tuple[Stages, List[dict]]  # a detector, and its images
 
 

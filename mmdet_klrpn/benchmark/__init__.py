@@ -1,5 +1,1 @@
-"""What a table of results is made of."""
-
-from .columns import COLUMNS, PROPOSAL_OPTIONS
-
-__all__ = ['COLUMNS', 'PROPOSAL_OPTIONS']
+"""Benchmarks: a plan, its runs, their measurements and a report."""

@@ -1,0 +1,113 @@
+"""A screening's plan: questions, and the settings that answer them."""
+
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from mmdet_klrpn.benchmark.fields import (
+    Preparation,
+    as_mapping,
+    check_seeds,
+    fields_of,
+    read_plan,
+    read_preparations,
+)
+from mmdet_klrpn.benchmark.plan import SPLITS
+
+Settings = Dict[str, object]
+
+
+class FeatureSet(NamedTuple):
+    """Features of a data set.
+
+    Attributes:
+        config (str): Config of a detector with an RPN. It gives data,
+            augmentation, backbone, neck, head and schedule.
+        checkpoint (str, optional): Weights of that detector. Without it the
+            features are those of the config's pretrained backbone.
+    """
+
+    config: str
+    checkpoint: Optional[str] = None
+
+
+class Question(NamedTuple):
+    """Settings that are compared with each other.
+
+    Attributes:
+        rows (dict[str, dict]): Settings by name, as changes to a config: keys
+            of the head after ``rpn_head.``, ``train_cfg.`` or ``test_cfg.``,
+            and ``lr``.
+        reason (str): What the tables show.
+        reference (str, optional): Name of the row, in any question, that the
+            others are compared with. Defaults to the plan's.
+    """
+
+    rows: Dict[str, Settings]
+    reason: str = ''
+    reference: Optional[str] = None
+
+
+class Screening(NamedTuple):
+    """All that is trained and compared, as ``plans/screening.yaml`` has it."""
+
+    title: str
+    work_dir: Path
+    seeds: int
+    reference: str
+    features: Dict[str, FeatureSet]
+    questions: Dict[str, Question]
+    split: str = 'test'
+    note: str = ''
+    prepare: Tuple[Preparation, ...] = ()
+
+    def rows_of(self, name: str) -> Dict[str, Settings]:
+        """Rows of a question, its reference first."""
+        question = self.questions[name]
+        reference = question.reference or self.reference
+        found = [
+            q.rows[reference]
+            for q in (question, *self.questions.values())
+            if reference in q.rows
+        ]
+        if not found:
+            raise ValueError(
+                f'{name}: reference must be the name of a row, but got '
+                f'{reference!r}'
+            )
+        return {reference: found[0], **question.rows}
+
+
+def load_screening(path: Path) -> Screening:
+    """Read a plan.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key is unknown or missing, a value is of the wrong
+            kind, or a reference is not found.
+    """
+    data = read_plan(path, Screening)
+    plan = Screening(**data)
+    plan = plan._replace(
+        work_dir=Path(plan.work_dir),
+        features=_read(plan.features, FeatureSet, f'{path}: features'),
+        questions=_read(plan.questions, Question, f'{path}: questions'),
+        prepare=read_preparations(data, str(path)),
+    )
+    if plan.split not in SPLITS:
+        raise ValueError(
+            f'{path}: split must be one of {SPLITS}, but got {plan.split!r}'
+        )
+    check_seeds(plan.seeds, f'{path}: seeds')
+    for name, question in plan.questions.items():
+        place = f'{path}: questions: {name!r}.rows'
+        for row, settings in as_mapping(question.rows, place).items():
+            as_mapping(settings, f'{place}: {row!r}')
+        plan.rows_of(name)
+    return plan
+
+
+def _read(items: object, kind: type, place: str) -> dict:
+    return {
+        name: kind(**fields_of(item, kind, f'{place}: {name!r}'))
+        for name, item in as_mapping(items, place).items()
+    }

@@ -72,7 +72,7 @@ def resolve(config: Config, settings: Settings) -> Config:
         if part not in _PARTS or (part == 'lr') != (not rest):
             raise ValueError(f'{key} must begin with one of {list(_PARTS)}')
         key = '.'.join(filter(None, (_PARTS[part], rest)))
-        node = config
+        node = config.to_dict()
         for name in key.split('.'):
             # A misspelt key of the head fails when the head is built.
             if part != 'rpn_head' and name not in node:

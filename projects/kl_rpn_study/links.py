@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Measure every link from proposals to detections of trained detectors.
+
+    python projects/kl_rpn_study/links.py RUN RUN -o OUT
+    python projects/kl_rpn_study/links.py CONFIG CHECKPOINT RUN -o OUT
+
+A first stage may recall as much as another and its detector still have the
+lower AP. The links: recall of the proposals, their ranking, AP with perfect
+classes, boxes or proposals, AP with the proposals' scores, and the samples
+that train the RoI head. A RUN is a folder NAME/seed<k> of tools/benchmark.py.
+Runs of one NAME, or several checkpoints of one CONFIG, are seeds of a
+detector; other detectors are compared with the first.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, NamedTuple, Sequence
+
+import pandas as pd
+
+# The package of this file's name: Python prefers folders to files.
+from links.measure import measure_links
+from links.report import format_page
+
+from mmdet_klrpn.benchmark.plan import SPLITS
+from mmdet_klrpn.benchmark.runs import Run
+
+
+class Given(NamedTuple):
+    """A trained detector.
+
+    Attributes:
+        name (str): What tables call it.
+        source (Path): Folder of its runs, or its config.
+        seed (int): Its seed, or its position among those of its config.
+        config (Path): File of the config.
+        checkpoint (Path): File of the weights.
+    """
+
+    name: str
+    source: Path
+    seed: int
+    config: Path
+    checkpoint: Path
+
+
+def parse(words: Sequence[str]) -> List[Given]:
+    """Detectors by folders of runs, or by configs and checkpoints.
+
+    Raises:
+        ValueError: If a folder has no finished training, a config has no
+            checkpoint, or two detectors share a name or a seed.
+    """
+    found: List[Given] = []
+    rest = [Path(word) for word in words]
+    while rest:
+        path = rest.pop(0).resolve()
+        if path.is_dir():
+            run, source = Run(path), path.parent
+            if run.checkpoint is None:
+                raise ValueError(
+                    f'{path} has no finished training: name its config and '
+                    'its checkpoint'
+                )
+            files = run.config, run.checkpoint
+            given = Given(source.name, source, run.seed, *files)
+        elif rest and not rest[0].is_dir():
+            seed = sum(g.source == path for g in found)
+            given = Given(path.stem, path, seed, path, rest.pop(0))
+        else:
+            raise ValueError(f'{path} needs a checkpoint after it')
+        for other in found:
+            same = other.source == given.source and other.seed == given.seed
+            if other.name == given.name and (
+                same or other.source != given.source
+            ):
+                raise ValueError(
+                    f'{other.checkpoint} and {given.checkpoint} are both '
+                    f'called {given.name} seed {given.seed}: rename one'
+                )
+        found.append(given)
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('runs', nargs='+', metavar='RUN')
+    parser.add_argument('-o', '--out', type=Path, required=True)
+    parser.add_argument('--split', choices=SPLITS, default='test')
+    parser.add_argument('--train-images', type=int, default=2000)
+    args = parser.parse_args()
+    try:
+        frames, data = [], None
+        for given in parse(args.runs):
+            files = str(given.config), str(given.checkpoint)
+            frame, own = measure_links(*files, args.split, args.train_images)
+            if data not in (None, own):
+                raise ValueError(f'{files[0]} has other data: {own}, {data}')
+            data = own
+            names = dict(detector=given.name, seed=given.seed)
+            frames.append(frame.assign(**names))
+        frame = pd.concat(frames, ignore_index=True)
+        args.out.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(args.out / 'links.csv', index=False, lineterminator='\n')
+        page = format_page(frame, data, args.split)
+        (args.out / 'links.md').write_text(page)
+    except (OSError, ValueError) as error:
+        sys.exit(f'links: {error}')
+
+
+if __name__ == '__main__':
+    main()

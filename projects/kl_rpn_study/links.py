@@ -28,17 +28,8 @@ from mmdet_klrpn.benchmark.runs import Run
 
 
 class Given(NamedTuple):
-    """A trained detector.
+    """A trained detector: of a config, or of a folder of runs, its source."""
 
-    Attributes:
-        name (str): What tables call it.
-        source (Path): Folder of its runs, or its config.
-        seed (int): Its seed, or its position among those of its config.
-        config (Path): File of the config.
-        checkpoint (Path): File of the weights.
-    """
-
-    name: str
     source: Path
     seed: int
     config: Path
@@ -50,36 +41,35 @@ def parse(words: Sequence[str]) -> List[Given]:
 
     Raises:
         ValueError: If a folder has no finished training, a config has no
-            checkpoint, or two detectors share a name or a seed.
+            checkpoint, or two detectors share a name.
     """
     found: List[Given] = []
-    rest = [Path(word) for word in words]
+    rest = [Path(word).resolve() for word in words]
     while rest:
-        path = rest.pop(0).resolve()
+        path = rest.pop(0)
         if path.is_dir():
-            run, source = Run(path), path.parent
+            run = Run(path)
             if run.checkpoint is None:
                 raise ValueError(
                     f'{path} has no finished training: name its config and '
                     'its checkpoint'
                 )
             files = run.config, run.checkpoint
-            given = Given(source.name, source, run.seed, *files)
+            found.append(Given(path.parent, run.seed, *files))
         elif rest and not rest[0].is_dir():
-            seed = sum(g.source == path for g in found)
-            given = Given(path.stem, path, seed, path, rest.pop(0))
+            seed = sum(given.source == path for given in found)
+            found.append(Given(path, seed, path, rest.pop(0)))
         else:
             raise ValueError(f'{path} needs a checkpoint after it')
-        for other in found:
-            same = other.source == given.source and other.seed == given.seed
-            if other.name == given.name and (
-                same or other.source != given.source
-            ):
-                raise ValueError(
-                    f'{other.checkpoint} and {given.checkpoint} are both '
-                    f'called {given.name} seed {given.seed}: rename one'
-                )
-        found.append(given)
+    if len({given[:2] for given in found}) < len(found):
+        raise ValueError('a run is given twice: name each once')
+    sources = {given.source.stem: given.source for given in found}
+    for given in found:
+        if given.source != sources[given.source.stem]:
+            raise ValueError(
+                f'{given.source} and {sources[given.source.stem]} share a '
+                'name: rename one'
+            )
     return found
 
 
@@ -96,14 +86,13 @@ def main() -> None:
     args = parser.parse_args()
     try:
         frames, data = [], None
-        for given in parse(args.runs):
-            files = str(given.config), str(given.checkpoint)
+        for source, seed, *paths in parse(args.runs):
+            files = map(str, paths)
             frame, own = measure_links(*files, args.split, args.train_images)
             if data not in (None, own):
-                raise ValueError(f'{files[0]} has other data: {own}, {data}')
+                raise ValueError(f'{source} has other data: {own}, not {data}')
             data = own
-            names = dict(detector=given.name, seed=given.seed)
-            frames.append(frame.assign(**names))
+            frames.append(frame.assign(detector=source.stem, seed=seed))
         frame = pd.concat(frames, ignore_index=True)
         args.out.mkdir(parents=True, exist_ok=True)
         frame.to_csv(args.out / 'links.csv', index=False, lineterminator='\n')

@@ -13,19 +13,13 @@ RECALL_NUMBERS = (10, 30, 100, 300)
 
 
 def size_edges(sizes: np.ndarray) -> np.ndarray:
-    """Quartiles of the objects' sizes, (3, ).
-
-    Args:
-        sizes (np.ndarray): (k, ) square roots of the boxes' areas in pixels.
+    """Quartiles, (3, ), of sizes: square roots of the boxes' areas, (k, ).
 
     Raises:
         ValueError: If there is no object.
     """
     if not len(sizes):
-        raise ValueError(
-            'the images to measure on have no object: name others in the '
-            "config's data loader"
-        )
+        raise ValueError('the images to measure on have no object')
     return np.quantile(sizes, (0.25, 0.5, 0.75))
 
 
@@ -39,7 +33,7 @@ def group_rates(
     """Sum of ``part`` over the sum of ``whole``, by group of objects.
 
     Args:
-        part (np.ndarray): (k, ) of each object.
+        part (np.ndarray): (k, ) one value of each object.
         whole (np.ndarray): (k, ) likewise.
         classes (Sequence[str]): Name of each object's class.
         sizes (np.ndarray): (k, ) sizes as in :func:`size_edges`.
@@ -48,7 +42,7 @@ def group_rates(
 
     Returns:
         pd.DataFrame: ``group``, ``value`` and ``n``, the number of objects.
-        Groups are all objects, the mean over classes (where there are two or
+        Groups are all objects, the mean over classes (if there are two or
         more), each class and each quarter with an object. A value is NaN
         where the whole is 0.
     """
@@ -61,31 +55,21 @@ def group_rates(
     found = [rates([ALL] * len(table))]
     by_class = rates([f'{CLASS}{name}' for name in classes])
     if len(by_class) > 1:
-        mean = by_class['value'].mean(skipna=False)
-        row = dict(value=mean, n=len(table))
-        found += [pd.DataFrame(row, index=[CLASS_MEAN]), by_class]
-    quarters = np.searchsorted(edges, sizes)
-    found.append(rates(np.array(QUARTERS)[quarters]))
+        mean = dict(value=by_class['value'].mean(skipna=False), n=len(table))
+        found += [pd.DataFrame(mean, index=[CLASS_MEAN]), by_class]
+    found.append(rates(np.array(QUARTERS)[np.searchsorted(edges, sizes)]))
     frame = pd.concat(found).rename_axis('group').reset_index()
     return frame[['group', 'value', 'n']]
 
 
 def recall_rates(objects: ObjectRanks, edges: np.ndarray) -> pd.DataFrame:
-    """Average recall over IoU 0.5 to 0.95, by group of objects.
-
-    Args:
-        objects (ObjectRanks): The k objects, and which proposals found them.
-        edges (np.ndarray): (3, ) of :func:`size_edges`.
-
-    Returns:
-        pd.DataFrame: Columns of :func:`group_rates`, and ``metric``, AR@10 to
-        AR@300.
-    """
-    ones = np.ones(len(objects.sizes))
+    """AR@10 to AR@300 as ``metric``, with the columns of group_rates."""
+    groups = objects.classes, objects.sizes, edges
     return pd.concat(
         group_rates(
             (objects.ranks < number).mean(axis=1),
-            *(ones, objects.classes, objects.sizes, edges),
+            np.ones(len(objects.sizes)),
+            *groups,
         ).assign(metric=f'AR@{number}')
         for number in RECALL_NUMBERS
     )

@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from subprocess import SubprocessError
 
 # The package of this file's name: Python prefers folders to files.
 from screening.plan import Screening, load_screening
@@ -31,31 +30,28 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest='command', required=True)
-    run_parser = commands.add_parser('run', help='train what has no result')
-    report_parser = commands.add_parser('report', help='write the tables')
-    for command in (run_parser, report_parser):
-        command.add_argument('plan', type=Path)
-    run_parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1)
-    report_parser.add_argument('-o', '--out', type=Path, required=True)
+    parser.add_argument('command', choices=('run', 'report'))
+    parser.add_argument('plan', type=Path)
+    parser.add_argument('-o', '--out', type=Path, default=Path('report'))
+    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     quiet()
     try:
         plan = load_screening(args.plan)
         if args.command == 'run':
             sys.exit(run(plan, args.jobs))
-        print(*write_report(plan, cells_of(plan), args.out), sep='\n')
-    except (OSError, RuntimeError, SubprocessError, ValueError) as error:
+        write_report(plan, cells_of(plan), args.out)
+    except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'screening: {error}')
 
 
 def run(plan: Screening, jobs: int) -> int:
     """Train what has no result, and return the exit status."""
-    if jobs < 1:
-        raise ValueError(f'--jobs must be >= 1, but got {jobs}')
     for step in plan.prepare:
         if not step.creates.exists():
-            subprocess.run(step.run, shell=True, check=True)
+            subprocess.run(step.run, shell=True)
+        if not step.creates.exists():
+            raise RuntimeError(f'{step.run} did not make {step.creates}')
     cells = cells_of(plan)
     missing = [c for c in cells if trainings([c], plan.seeds)]
     failed = work(extractions(missing), jobs, 'features')

@@ -20,11 +20,17 @@ class Image(NamedTuple):
         features (tuple[Tensor]): Output of backbone and neck.
         samples (list[DetDataSample]): One, with its meta information.
         scale (Tensor): (4, ) pixels of the input over those of the image.
+        bboxes (np.ndarray): (k, 4) objects in pixels of the image.
+        labels (np.ndarray): (k, ) their classes.
+        crowds (np.ndarray): (m, 4) crowds.
     """
 
     features: Tuple[Tensor, ...]
     samples: SampleList
     scale: Tensor
+    bboxes: np.ndarray
+    labels: np.ndarray
+    crowds: np.ndarray
 
 
 def load_image(model: nn.Module, item: Item) -> Image:
@@ -34,17 +40,12 @@ def load_image(model: nn.Module, item: Item) -> Image:
     features = model.extract_feat(data['inputs'])
     (sample,) = samples = data['data_samples']
     scale = features[0].new_tensor(sample.scale_factor).repeat(2)
-    return Image(features, samples, scale)
-
-
-def objects_of(item: Item) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (k, 4) and labels (k, ) of objects, and boxes (m, 4) of crowds."""
-    dataset, index = item
     found = dataset.get_data_info(index)['instances']
     boxes = np.array([i['bbox'] for i in found], dtype=float).reshape(-1, 4)
     labels = np.array([i['bbox_label'] for i in found], dtype=int)
     crowd = np.array([i['ignore_flag'] for i in found], dtype=bool)
-    return boxes[~crowd], labels[~crowd], boxes[crowd]
+    objects = boxes[~crowd], labels[~crowd], boxes[crowd]
+    return Image(features, samples, scale, *objects)
 
 
 def refine(
@@ -53,13 +54,9 @@ def refine(
     proposals: Tensor,
     scores: Optional[Tensor] = None,
 ) -> Refined:
-    """Take proposals through the bbox head, up to the score threshold.
+    """Take proposals, (n, 4) in pixels of the input, through the bbox head.
 
-    Args:
-        model (nn.Module): A two-stage detector.
-        image (Image): The image.
-        proposals (Tensor): (n, 4) in pixels of the input.
-        scores (Tensor, optional): (n, ), for a head that uses them.
+    Their scores, (n, ), are for a head that uses them.
     """
     given = InstanceData(bboxes=proposals)
     if scores is not None:

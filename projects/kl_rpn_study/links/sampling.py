@@ -12,7 +12,7 @@ from torch import nn
 
 from mmdet_klrpn.evaluation.split_items import Item
 
-from .image import load_image, objects_of
+from .image import Image, load_image
 
 
 @torch.no_grad()
@@ -37,17 +37,14 @@ def sampling_links(
         tuple[pd.DataFrame, int]: ``link``, ``row``, ``group`` and ``value``;
         and the number of objects.
     """
-    images, objects = [], []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for item in items:
-            image, own = sample_image(model, item)
-            images.append(image)
-            objects.append(own)
+        images, objects = zip(
+            *(sample_rois(model, load_image(model, item)) for item in items)
+        )
     table = pd.concat(objects)
     groups = np.array(classes)[table['label']], table['size'], edges
     proposals, ones = table['proposals'].to_numpy(), np.ones(len(table))
-    # Weights of several rows of one object do not exist: it is its own row.
     rates = {
         'IoU of positive proposals': (table['ious'].to_numpy(), proposals),
         'objects without one': (proposals == 0, ones),
@@ -61,7 +58,7 @@ def sampling_links(
     return pd.concat(rows), len(table)
 
 
-def sample_image(model: nn.Module, item: Item) -> Tuple[dict, pd.DataFrame]:
+def sample_rois(model: nn.Module, image: Image) -> Tuple[dict, pd.DataFrame]:
     """Propose, assign and sample as in training.
 
     Returns:
@@ -69,8 +66,6 @@ def sample_image(model: nn.Module, item: Item) -> Tuple[dict, pd.DataFrame]:
         ``label``, the ``size`` and, of positive samples that are proposals,
         the number ``proposals`` and the sum of their IoUs, ``ious``.
     """
-    image = load_image(model, item)
-    bboxes, labels, crowds = objects_of(item)
     (found,) = model.rpn_head.predict_by_feat(
         *model.rpn_head(image.features),
         batch_img_metas=[sample.metainfo for sample in image.samples],
@@ -79,10 +74,10 @@ def sample_image(model: nn.Module, item: Item) -> Tuple[dict, pd.DataFrame]:
     proposals = InstanceData(priors=found.bboxes, scores=found.scores)
     scale, head = image.scale, model.roi_head
     gt_instances = InstanceData(
-        bboxes=scale.new_tensor(bboxes) * scale,
-        labels=torch.from_numpy(labels).to(scale.device),
+        bboxes=scale.new_tensor(image.bboxes) * scale,
+        labels=torch.from_numpy(image.labels).to(scale.device),
     )
-    ignored = InstanceData(bboxes=scale.new_tensor(crowds) * scale)
+    ignored = InstanceData(bboxes=scale.new_tensor(image.crowds) * scale)
     assigned = head.bbox_assigner.assign(proposals, gt_instances, ignored)
     positives = int((assigned.gt_inds > 0).sum())  # before objects are added
     drawn = head.bbox_sampler.sample(
@@ -90,9 +85,8 @@ def sample_image(model: nn.Module, item: Item) -> Tuple[dict, pd.DataFrame]:
     )
     own = ~drawn.pos_is_gt.bool().cpu().numpy()
     owner = drawn.pos_assigned_gt_inds.long().cpu().numpy()[own]
-    ious = bbox_overlaps(
-        drawn.pos_priors, drawn.pos_gt_bboxes, is_aligned=True
-    ).cpu()
+    pairs = drawn.pos_priors, drawn.pos_gt_bboxes
+    ious = bbox_overlaps(*pairs, is_aligned=True).cpu().numpy()[own]
     counts = {
         'assigned proposals': positives,
         'positives': len(own),
@@ -100,12 +94,14 @@ def sample_image(model: nn.Module, item: Item) -> Tuple[dict, pd.DataFrame]:
         'which are added objects': (~own).sum(),
         'negatives': len(drawn.neg_inds),
     }
-    objects = pd.DataFrame(
-        dict(
-            label=labels,
-            size=np.sqrt(np.prod(bboxes[:, 2:] - bboxes[:, :2], axis=1)),
-            proposals=np.bincount(owner, minlength=len(labels)),
-            ious=np.bincount(owner, ious.numpy()[own], len(labels)),
-        )
+    sides, number = (
+        image.bboxes[:, 2:] - image.bboxes[:, :2],
+        len(image.labels),
     )
-    return counts, objects
+    objects = dict(
+        label=image.labels,
+        size=np.sqrt(np.prod(sides, axis=1)),
+        proposals=np.bincount(owner, minlength=number),
+        ious=np.bincount(owner, ious, number),
+    )
+    return counts, pd.DataFrame(objects)

@@ -24,19 +24,21 @@ class FeatureSet(NamedTuple):
             augmentation, backbone, neck, head and schedule.
         checkpoint (str, optional): Weights of that detector. Without it the
             features are those of the config's pretrained backbone.
+        cfg_options (dict): Changes to the config, by dotted keys.
     """
 
     config: str
     checkpoint: Optional[str] = None
+    cfg_options: Settings = {}
 
 
 class Question(NamedTuple):
     """Settings that are compared with each other.
 
     Attributes:
-        rows (dict[str, dict]): Settings by name, as changes to a config: keys
-            of the head after ``rpn_head.``, ``train_cfg.`` or ``test_cfg.``,
-            and ``lr``.
+        rows (dict[str, dict]): Settings by name, as changes to a config by
+            dotted keys: ``rpn_head.*``, ``train_cfg.*``, ``test_cfg.*``, the
+            head's, and ``lr``.
         reason (str): What the tables show.
         reference (str, optional): Name of the row, in any question, that the
             others are compared with. Defaults to the plan's.
@@ -48,7 +50,7 @@ class Question(NamedTuple):
 
 
 class Screening(NamedTuple):
-    """All that is trained and compared, as ``plans/screening.yaml`` has it."""
+    """All that is trained and compared, as in ``plans/screening.yaml``."""
 
     title: str
     work_dir: Path
@@ -64,16 +66,15 @@ class Screening(NamedTuple):
         """Rows of a question, its reference first."""
         question = self.questions[name]
         reference = question.reference or self.reference
+        own = [question] if reference in question.rows else []
         found = [
-            q.rows[reference]
-            for q in (question, *self.questions.values())
-            if reference in q.rows
+            other.rows[reference]
+            for other in own or self.questions.values()
+            if reference in other.rows
         ]
-        if not found:
-            raise ValueError(
-                f'{name}: reference must be the name of a row, but got '
-                f'{reference!r}'
-            )
+        if not found or any(settings != found[0] for settings in found):
+            what = 'rows that differ' if found else 'no row'
+            raise ValueError(f'{name}: reference {reference!r} names {what}')
         return {reference: found[0], **question.rows}
 
 
@@ -94,9 +95,7 @@ def load_screening(path: Path) -> Screening:
         prepare=read_preparations(data, str(path)),
     )
     if plan.split not in SPLITS:
-        raise ValueError(
-            f'{path}: split must be one of {SPLITS}, but got {plan.split!r}'
-        )
+        raise ValueError(f'{path}: split must be one of {SPLITS}')
     check_seeds(plan.seeds, f'{path}: seeds')
     for name, question in plan.questions.items():
         place = f'{path}: questions: {name!r}.rows'

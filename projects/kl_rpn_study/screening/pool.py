@@ -17,12 +17,7 @@ from rich.progress import track
 
 
 def work(calls: Dict[str, Callable], jobs: int, title: str) -> List[str]:
-    """Do all calls with a bar of progress, and return names of the failed.
-
-    Args:
-        calls (dict[str, Callable]): Calls that can be pickled, by name.
-        jobs (int): Number of processes, each of one thread.
-        title (str): What the calls are, for the progress.
+    """Do all calls, and return the names of those that failed.
 
     Raises:
         BrokenProcessPool: If a process was killed, as for lack of memory.

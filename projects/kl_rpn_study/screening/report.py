@@ -11,19 +11,17 @@ from seed_tables import DASH, markdown, show_difference
 from .plan import Screening
 from .study import Cell
 
-_MEANING = """Heads trained alone. The features of a data set are computed
-once, in half precision, with training images augmented anew in every epoch.
-Each head is trained on them by the config's own optimizer and schedule, and
-its proposals are matched with the objects of the {split} images. Backbone,
-neck and second stage do not learn: these tables screen settings, and whole
-detectors decide.
+_MEANING = """Heads trained alone, by the config's own optimizer and schedule,
+on features that are computed once, with training images augmented anew in
+every epoch. Backbone, neck and second stage do not learn: these tables screen
+settings, and whole detectors decide.
 
 Figures are means over {seeds} seeds, in points: average recall over IoU 0.5 to
-0.95 of the 10 or 100 best proposals of an image, whatever their class; where
-there are several classes, the mean of AR@100 over them; and AR@100 of the
-smallest quarter of the objects. In brackets is the difference to the
-reference with the half width of Welch's 95% interval over seeds, in bold if
-that excludes 0. One in twenty would do so by chance."""
+0.95 of the 10 or 100 best proposals of a {split} image, whatever their class;
+the mean of AR@100 over classes, if there are several; and AR@100 of the
+smallest quarter of the objects. In brackets is the difference to the reference
+with the half width of Welch's 95% interval over seeds, in bold if it excludes
+0. One in twenty would do so by chance."""
 _COLUMNS = {
     ('AR@10', ALL): 'AR@10',
     ('AR@100', ALL): 'AR@100',
@@ -32,7 +30,7 @@ _COLUMNS = {
 }
 
 
-def write_report(plan: Screening, cells: List[Cell], out: Path) -> List[Path]:
+def write_report(plan: Screening, cells: List[Cell], out: Path) -> None:
     """Write ``screening.md`` and, with every value, ``screening.csv``.
 
     Raises:
@@ -43,7 +41,7 @@ def write_report(plan: Screening, cells: List[Cell], out: Path) -> List[Path]:
     blocks = [f'# {plan.title}', plan.note, meaning]
     for name, question in plan.questions.items():
         blocks.append(f'## {name}')
-        for features, (config, _) in plan.features.items():
+        for features, (config, *_) in plan.features.items():
             names = [features, name]
             own = [c for c in cells if [c.features, c.question] == names]
             found = frame[(frame[['features', 'question']] == names).all(1)]
@@ -57,10 +55,9 @@ def write_report(plan: Screening, cells: List[Cell], out: Path) -> List[Path]:
         blocks.append(question.reason)
     blocks += ['## Where it was measured', markdown(environments)]
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / 'screening.md', out / 'screening.csv']
-    files[0].write_text('\n\n'.join(b.strip() for b in blocks if b) + '\n')
-    frame.to_csv(files[1], index=False, lineterminator='\n')
-    return files
+    text = '\n\n'.join(block.strip() for block in blocks if block)
+    (out / 'screening.md').write_text(f'{text}\n')
+    frame.to_csv(out / 'screening.csv', index=False, lineterminator='\n')
 
 
 def read_results(
@@ -99,7 +96,6 @@ def question_table(
     values = 100 * frame.pivot(
         index='seed', columns=['metric', 'group', 'row'], values='value'
     )
-    none = pd.Series(dtype=float)
     columns = [c for c in _COLUMNS if c in {key[:2] for key in values}]
     table = pd.DataFrame(columns=[_COLUMNS[column] for column in columns])
     for cell in cells:
@@ -109,7 +105,7 @@ def question_table(
         texts = []
         for column in columns:
             first, own = (
-                values.get((*column, c.row), none).dropna()
+                values.get((*column, c.row), pd.Series(dtype=float)).dropna()
                 for c in (cells[0], cell)
             )
             texts.append(f'{own.mean():.1f}' if len(own) else DASH)

@@ -5,9 +5,10 @@ import hashlib
 import inspect
 import json
 import os
+from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import torch
 from mmdet.registry import MODELS
@@ -49,7 +50,7 @@ class Cell(NamedTuple):
     question: str
     row: str
     config: Config
-    checkpoint: str
+    checkpoint: Optional[str]
     file: Path
     training: str
     folder: Path
@@ -59,13 +60,38 @@ class Cell(NamedTuple):
         return self.folder / f'seed{seed}.json'
 
 
-def resolve(config: Config, settings: Settings) -> Config:
-    """A copy of a config with a row's changes.
+def cells_of(plan: Screening) -> List[Cell]:
+    """Every row on every set of features, each question's reference first.
 
     Raises:
-        ValueError: If the config lacks a key of ``train_cfg`` or
-            ``test_cfg``, or the head cannot be built.
+        FileNotFoundError: If a config or checkpoint is missing.
+        ValueError: If a row does not fit a config.
     """
+    cells = []
+    for name, (path, checkpoint, options) in plan.features.items():
+        base = Config.fromfile(path)
+        base.merge_from_dict(options)
+        base = with_split(base, plan.split)
+        key = _features_key(name, base, checkpoint)
+        file = plan.work_dir / 'features' / f'{key}.pth'
+        for question in plan.questions:
+            for row, settings in plan.rows_of(question).items():
+                try:
+                    config = resolve(base, settings)
+                except (KeyError, TypeError, ValueError) as error:
+                    place = f'{question}: {row} ({path})'
+                    raise ValueError(f'{place}: {error}') from error
+                training = _digest(key, *_training_settings(config))
+                own = _digest(training, config.model.test_cfg.rpn)
+                folder = plan.work_dir / 'results' / own
+                names = name, question, row
+                files = checkpoint, file, training, folder
+                cells.append(Cell(*names, config, *files))
+    return cells
+
+
+def resolve(config: Config, settings: Settings) -> Config:
+    """A copy of a config with a row's changes, from which a head is built."""
     changes = {}
     for key, value in settings.items():
         part, _, rest = key.partition('.')
@@ -73,65 +99,36 @@ def resolve(config: Config, settings: Settings) -> Config:
             raise ValueError(f'{key} must begin with one of {list(_PARTS)}')
         key = '.'.join(filter(None, (_PARTS[part], rest)))
         node = config.to_dict()
-        for name in key.split('.'):
-            # A misspelt key of the head fails when the head is built.
-            if part != 'rpn_head' and name not in node:
+        # A misspelt key of the head fails when the head is built.
+        for name in key.split('.') if part != 'rpn_head' else ():
+            if not isinstance(node, dict) or name not in node:
                 raise ValueError(f'the config has no {key}')
-            node = node.get(name, {}) if isinstance(node, dict) else {}
+            node = node[name]
         changes[key] = value
     config = config.copy()
-    config.merge_from_dict(changes)
+    # merge_from_dict removes _delete_ from what it is given.
+    config.merge_from_dict(deepcopy(changes))
     build_head(config)
     return config
 
 
-def cells_of(plan: Screening) -> List[Cell]:
-    """Every row on every set of features, each question's reference first.
-
-    Raises:
-        FileNotFoundError: If a config is missing.
-        ValueError: If a row does not fit a config.
-    """
-    cells = []
-    for features, (path, checkpoint) in plan.features.items():
-        base = with_split(Config.fromfile(path), plan.split)
-        key = _features_key(features, base, checkpoint)
-        file = plan.work_dir / 'features' / f'{key}.pth'
-        for question in plan.questions:
-            for row, settings in plan.rows_of(question).items():
-                try:
-                    config = resolve(base, settings)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise ValueError(
-                        f'{question}: {row}: {error} ({path})'
-                    ) from error
-                training = _digest(key, *_training_settings(config))
-                own = _digest(training, config.model.test_cfg.rpn)
-                folder = plan.work_dir / 'results' / own
-                names = features, question, row
-                files = checkpoint, file, training, folder
-                cells.append(Cell(*names, config, *files))
-    return cells
-
-
-def _features_key(name: str, config: Config, checkpoint: str) -> str:
-    model, schedule = config.model, config.train_cfg
-    if 'max_epochs' not in schedule:
+def _features_key(name: str, config: Config, checkpoint: Optional[str]) -> str:
+    model = config.model
+    if 'max_epochs' not in config.train_cfg:
         raise ValueError(f'{name}: the config must set train_cfg.max_epochs')
     if not checkpoint and model.get('neck'):
         raise ValueError(
             f'{name}: the features of an untrained neck are random; give the '
             'checkpoint of a trained detector'
         )
-    if checkpoint and not Path(checkpoint).is_file():
+    init_cfg = model.backbone.get('init_cfg') or {}
+    weights = Path(checkpoint or init_cfg.get('checkpoint', ''))
+    if checkpoint and not weights.is_file():
         raise FileNotFoundError(f'{name}: no checkpoint {checkpoint}')
-    weights = checkpoint or (model.backbone.get('init_cfg') or {}).get(
-        'checkpoint', ''
-    )
     return _digest(
         [model.get(k) for k in ('data_preprocessor', 'backbone', 'neck')],
-        [config.train_dataloader, config.test_dataloader, schedule],
-        Path(weights).read_bytes() if Path(weights).is_file() else weights,
+        [config.train_dataloader, config.test_dataloader, config.train_cfg],
+        weights.read_bytes() if weights.is_file() else str(weights),
     )
 
 
@@ -161,11 +158,9 @@ def code_digest() -> str:
 def extractions(cells: List[Cell]) -> Dict[str, Callable]:
     """A call for each set of features that is missing, by its name."""
     return {
-        cell.features: partial(
-            extract, cell.config, cell.checkpoint, cell.file
-        )
-        for cell in cells
-        if not cell.file.is_file()
+        c.features: partial(extract, c.config, c.checkpoint, c.file)
+        for c in cells
+        if not c.file.is_file()
     }
 
 
@@ -180,7 +175,7 @@ def trainings(cells: List[Cell], seeds: int) -> Dict[str, Callable]:
                 group.setdefault(cell.folder, cell)
         for group in groups.values():
             own = list(group.values())
-            name = f'{own[0].features}: {own[0].question}: {own[0].row}'
+            name = ': '.join(own[0][:3])
             calls[f'{name}, seed {seed}'] = partial(train_and_test, own, seed)
     return calls
 
@@ -193,10 +188,8 @@ def train_and_test(cells: List[Cell], seed: int) -> None:
         test_cfg = cell.config.model.test_cfg.rpn
         objects = evaluate_head(model, features, test_cfg)
         recall = recall_rates(objects, size_edges(objects.sizes))
-        content = dict(
-            recall=recall.to_dict('records'),
-            environment=environment(torch.device('cpu')),
-        )
+        versions = environment(torch.device('cpu'))
+        content = dict(recall=recall.to_dict('records'), environment=versions)
         file = cell.result(seed)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f'.{os.getpid()}')

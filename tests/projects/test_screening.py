@@ -187,7 +187,8 @@ def test_validation_images_have_features_of_their_own(screening, tmp_path):
         files.append(found[0].file)
     assert files[0].name == cells[0].file.name != files[1].name
     extractions(found)['tiny']()
-    assert len(load_features(files[1])['test']) == 3
+    (batch,) = load_features(files[1])['test']
+    assert len(batch['data_samples']) == 3
 
 
 def test_tables(screening, tmp_path):

@@ -1,4 +1,4 @@
-"""Put tools, configs and the model index where mim looks for them."""
+"""Put tools, configs, plans and the model index where mim looks for them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def add_mim_extension() -> None:
         return
     target = ROOT / 'mmdet_klrpn' / '.mim'
     target.mkdir(exist_ok=True)
-    for name in ('tools', 'configs', 'model-index.yml'):
+    for name in ('tools', 'configs', 'benchmarks', 'model-index.yml'):
         source, copy = ROOT / name, target / name
         if not source.exists():  # building from an sdist, which carries .mim
             continue
@@ -32,9 +32,10 @@ def add_mim_extension() -> None:
         if linking:
             copy.symlink_to(os.path.relpath(source, target))
         elif source.is_dir():
-            shutil.copytree(
-                source, copy, ignore=shutil.ignore_patterns('__pycache__')
-            )
+            # Of benchmarks the plans: its scripts time this package's parts.
+            scripts = ['*.py'] * (name == 'benchmarks')
+            ignore = shutil.ignore_patterns('__pycache__', *scripts)
+            shutil.copytree(source, copy, ignore=ignore)
         else:
             shutil.copy(source, copy)
     names = ROOT / 'configs' / 'mmdet.txt'

@@ -136,6 +136,20 @@ def test_the_wheel_is_found(wheel_python, tmp_path):
     run(wheel_python, '-m', 'mim', 'search', 'mmdet_klrpn', cwd=tmp_path)
 
 
+def test_plans_and_their_configs_are_in_the_wheel(wheel_python, tmp_path):
+    code = """
+from mmdet_klrpn.benchmark.configs import resolve
+from mmdet_klrpn.benchmark.plan import load_plan
+for name in ('coco_paper', 'coco_r50.yaml'):
+    for detector in load_plan(name).detectors:
+        print(resolve(detector).filename)
+"""
+    lines = run(wheel_python, '-c', code, cwd=tmp_path).splitlines()
+    own = [line for line in lines if '/mmdet_klrpn/.mim/configs/' in line]
+    mmdet = [line for line in lines if '/mmdet/.mim/configs/' in line]
+    assert (len(own), len(mmdet)) == (10, 5)
+
+
 def test_train_writes_a_checkpoint(trained_by_mim):
     assert (trained_by_mim / 'epoch_1.pth').exists()
 

@@ -74,7 +74,6 @@ def test_a_tool_takes_a_config_of_mmdet_by_name(monkeypatch):
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
 def test_a_config_that_is_nowhere_is_named(tool, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [tool, 'no-such-config.py'])
-    where = f"neither a file nor one of mmdet's in {mmdet_configs()}"
-    message = re.escape(f'no-such-config.py is {where}')
+    message = 'no-such-config.py is neither a file nor a config in'
     with pytest.raises(FileNotFoundError, match=message):
         run_mmdet_tool(tool)

@@ -1,5 +1,6 @@
 """Turn a config of any detector with an RPNHead into KL-RPN's."""
 
+from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -12,6 +13,8 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path
 
 import mmdet_klrpn.models  # noqa: F401
+
+from .package_folders import package_folder
 
 # Why the heads of mmdet that propose otherwise are none of this module's.
 OTHER_HEADS = {
@@ -61,7 +64,7 @@ def to_kl_rpn(config: Config) -> dict:
     overrides.update(head)
     for name in ('val_evaluator', 'test_evaluator'):
         old = config.get(name)
-        new = _without_proposal_fast(old)
+        new = without_proposal_fast(old)
         if isinstance(old, dict) and isinstance(new, dict):
             new = {k: v for k, v in new.items() if old.get(k) != v}  # inherits
         if new and new != old:
@@ -69,7 +72,7 @@ def to_kl_rpn(config: Config) -> dict:
     return overrides
 
 
-def _without_proposal_fast(evaluator: Evaluator) -> Evaluator:
+def without_proposal_fast(evaluator: Evaluator) -> Evaluator:
     """Replace the metric 'proposal_fast' in an evaluator of any form.
 
     Args:
@@ -82,13 +85,13 @@ def _without_proposal_fast(evaluator: Evaluator) -> Evaluator:
     """
     if isinstance(evaluator, (list, tuple)):
         metrics = []
-        for part in map(_without_proposal_fast, evaluator):
+        for part in map(without_proposal_fast, evaluator):
             metrics += part if isinstance(part, list) else [part]
         return evaluator if metrics == list(evaluator) else metrics
     if not evaluator:
         return evaluator
     if 'metrics' in evaluator:
-        metrics = _without_proposal_fast(evaluator['metrics'])
+        metrics = without_proposal_fast(evaluator['metrics'])
         return {**evaluator, 'metrics': metrics}
     names = evaluator.get('metric', [])
     others = [names] if isinstance(names, str) else list(names)
@@ -150,11 +153,12 @@ def _check_replaceable(config: Config, keys: Keys) -> None:
 
 
 def resolve_config(name: str) -> Path:
-    """File of a config, given by its path or as one of mmdet's.
+    """File of a config, given by its path, or by name if here or in mmdet.
 
     Args:
-        name (str): A path, or the base name or path of a config in mmdet's
-            folder, with or without 'mmdet::' before it.
+        name (str): A path, or the base name or path of a config in the folder
+            of this package or of mmdet, with or without 'configs/' before it.
+            With 'mmdet::' before it, mmdet's alone.
 
     Raises:
         FileNotFoundError: If there is no such config, or more than one.
@@ -162,22 +166,29 @@ def resolve_config(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    root = mmdet_configs()
-    name = name.replace('mmdet::', '', 1)
-    found: List[Path] = [root / name]
-    if not found[0].is_file():
-        found = [
-            path
-            for path in sorted(root.rglob(Path(name).name))
-            if path.relative_to(root).as_posix().endswith(f'/{name}')
-        ]
-    if len(found) == 1:
-        return found[0]
-    places = ', '.join(path.relative_to(root).as_posix() for path in found)
+    roots = [package_folder('configs'), mmdet_configs()]
+    if name.startswith('mmdet::'):
+        name, roots = name[len('mmdet::') :], roots[1:]
+    known: List[str] = []
+    for root in roots:
+        paths = sorted(root.rglob('*.py'))
+        known += [path.name for path in paths]
+        places = [path.relative_to(root).as_posix() for path in paths]
+        found = [p for p in places if f'/configs/{p}'.endswith(f'/{name}')]
+        if name in places:
+            found = [name]
+        if len(found) > 1:
+            raise FileNotFoundError(
+                f'{name} is several configs in {root}, of which to name one: '
+                f'{", ".join(found)}'
+            )
+        if found:
+            return root / found[0]
+    near = get_close_matches(Path(name).name, known, 1)
     raise FileNotFoundError(
-        f'{name} is several configs of mmdet, of which to name one: {places}'
-        if found
-        else f"{name} is neither a file nor one of mmdet's in {root}"
+        f'{name} is neither a file nor a config in '
+        f'{" or ".join(map(str, roots))}'
+        + (f'; did you mean {near[0]}?' if near else '')
     )
 
 

@@ -44,7 +44,9 @@ def prepare_launcher(launcher: str) -> None:
                 f'use tools/{script}_train.sh or tools/{script}_test.sh'
             )
     if launcher == 'slurm':
-        os.environ.setdefault('MASTER_PORT', str(_slurm_port()))
+        names = 'SLURM_JOB_ID', 'SLURM_STEP_ID'
+        job, step = (int(os.environ.get(name, 0)) for name in names)
+        os.environ.setdefault('MASTER_PORT', str(job_port(job, step)))
     if get_device() == 'cpu':
         # They are named in the runner's module. No config can replace the
         # second without losing find_unused_parameters.
@@ -54,16 +56,12 @@ def prepare_launcher(launcher: str) -> None:
         )
 
 
-def _slurm_port() -> int:
-    """Port for this job step; mmengine's would be that of all jobs of a node.
+def job_port(job: int, step: int = 0) -> int:
+    """Port for a job step; mmengine's would be that of all jobs of a node.
 
     The factor is a prime, so that steps of jobs with close ids differ too. The
     ports are below those that Linux gives to outgoing connections.
     """
-    job, step = (
-        int(os.environ.get(name, 0))
-        for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID')
-    )
     return 10000 + (211 * job + step) % 20000
 
 

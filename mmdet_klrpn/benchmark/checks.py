@@ -1,0 +1,264 @@
+"""What would fail only after hours of training, checked before it."""
+
+import copy
+import math
+import os
+import shutil
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, List, Set, Tuple
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import exists, load
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+from ..apis import load_detector, predicting_detector, rpn_head
+from ..datasets.class_names import class_names
+from ..datasets.leaf_datasets import leaf_datasets
+from ..datasets.training_classes import check_training_classes
+from .configs import check_comparison, check_run, leaves, resolve
+from .plan import Plan
+from .runs import run_of
+
+_SECONDS = 30  # without an answer of a server
+
+
+class _Problems(Dict[str, List[str]]):
+    """What is wrong, and the names of those that have the problem."""
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Note an error of the context, whatever a config's code raises."""
+        try:
+            yield
+        except Exception as error:
+            text = ' '.join(str(error).split()) or type(error).__name__
+            self.setdefault(text, []).append(name)
+
+    def raise_any(self, remedy: str) -> None:
+        """Raise a ValueError of all that was noted, a line for each."""
+        lines = [f'{"; ".join(names)}: {text}' for text, names in self.items()]
+        if lines:
+            raise ValueError('\n  '.join([f'{remedy}:', *lines]))
+
+
+def check_configs(plan: Plan) -> Dict[str, Config]:
+    """Check all that needs no data, in a second or two for each detector.
+
+    Args:
+        plan (Plan): The plan, with the work folder and seeds that are asked
+            for.
+
+    Returns:
+        dict[str, Config]: Resolved configs by detector's name.
+
+    Raises:
+        ValueError: If a config cannot be read or built, has no RPN head, or
+            does not save its last weights; if a comparison is of more than
+            the RPN heads; if a run that exists is another's; or if the disk
+            is too small.
+    """
+    problems, configs, needed = _Problems(), {}, 0
+    for detector in plan.detectors:
+        with problems.of(detector.name):
+            configs[detector.name] = config = resolve(detector)
+            model = load_detector(copy.deepcopy(config), None)
+            _check_model(model, plan.metric)
+            for seed in plan.seeds_of(detector):
+                run = run_of(plan.work_dir, detector, seed)
+                check_run(run, config)
+                if not detector.checkpoint and not run.checkpoint:
+                    there = run.folder.glob('*.pth')
+                    there = sum(path.stat().st_size for path in there)
+                    needed += max(_bytes_kept(config, model) - there, 0)
+    for comparison in plan.compare:
+        names = comparison.first, comparison.second
+        if configs.keys() >= set(names):
+            with problems.of(' and '.join(names)):
+                check_comparison(comparison, plan, configs)
+    with problems.of(f'work_dir {plan.work_dir}'):
+        _check_disk(plan.work_dir, needed)
+    problems.raise_any('change the plan')
+    return configs
+
+
+def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
+    """Check data and weights, once ``prepare`` has made them.
+
+    Args:
+        plan (Plan): The plan.
+        configs (dict[str, Config]): What :func:`check_configs` returned.
+
+    Raises:
+        ValueError: If annotations, images or weights are missing or do not
+            fit, or if two detectors are measured on different data.
+    """
+    problems, seen, measured = _Problems(), set(), {}
+    for detector in plan.detectors:
+        name, config = detector.name, configs[detector.name]
+        init_default_scope(config.get('default_scope', 'mmdet'))
+        with problems.of(f'{name}, {plan.split} data'):
+            found = _measured_on(config, plan.split)
+            other = next(iter(measured), name)
+            measured[name] = found
+            if found != measured[other]:
+                raise ValueError(
+                    f'it is measured on {found}, but {other} on '
+                    f'{measured[other]}: give all detectors the same data'
+                )
+        with problems.of(name):
+            if detector.checkpoint:
+                _check_checkpoint(config, detector.checkpoint)
+            else:
+                _check_training(config, seen)
+    problems.raise_any(
+        'put data and weights where the configs look for them, or change '
+        'those by cfg_options'
+    )
+
+
+def _check_model(model: nn.Module, metric: str) -> None:
+    kind = type(model).__name__
+    if predicting_detector(model) is not model:
+        raise ValueError(f'{kind} holds its detector: give the config of that')
+    rpn_head(model)
+    if not getattr(model, 'with_roi_head', False) and metric[:2] != 'AR':
+        raise ValueError(
+            f'{kind} proposes and does not detect: metric must be an AR, '
+            f'such as AR@1000, but is {metric}'
+        )
+
+
+def _bytes_kept(config: Config, model: nn.Module) -> int:
+    """Size of the checkpoints that a training leaves.
+
+    Raises:
+        ValueError: If the last weights are not among them.
+    """
+    loop, place = config.get('train_cfg') or {}, 'default_hooks.checkpoint'
+    by_epoch = bool(loop.get('max_epochs'))
+    length = loop.get('max_epochs') or loop.get('max_iters')
+    if not length:
+        raise ValueError('train_cfg has neither max_epochs nor max_iters')
+    hook = (config.get('default_hooks') or {}).get('checkpoint', {})
+    wanted = dict(by_epoch=by_epoch, save_last=True, out_dir=None)
+    given = {**dict(by_epoch=True, save_last=True), **(hook or {})}
+    for key, value in dict(wanted, filename_tmpl=None).items():
+        if hook is None or given.get(key) != value:
+            raise ValueError(
+                f'{place}.{key} must be {value}, or the last weights would '
+                f'not be found, but {place} is {hook}'
+            )
+    number = max(math.ceil(length / (given.get('interval') or -1)), 1)
+    most = given.get('max_keep_ckpts', -1)
+    # Beside each weight, SGD keeps one value of its own, and Adam two.
+    states = 1 if config.optim_wrapper.optimizer.type == 'SGD' else 2
+    return (number if most < 1 else min(most, number)) * sum(
+        parameter.numel() * 4 * (1 + states * parameter.requires_grad)
+        for parameter in model.parameters()
+    )
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    folder = folder.absolute()
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f'{folder} cannot be written to: choose another')
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f'checkpoints will need about {needed / 1e9:.1f} GB, but '
+            f'{free / 1e9:.1f} GB are free: choose another, or set '
+            'default_hooks.checkpoint.max_keep_ckpts to 2'
+        )
+
+
+def _build(config: dict, training: bool = False) -> BaseDataset:
+    """A data set, if it has images and the first file is there."""
+    config = copy.deepcopy(config)
+    for part in leaf_datasets(config):
+        part['serialize_data'] = False  # which fails where there is no image
+    dataset = DATASETS.build(config)
+    if training:
+        check_training_classes(dataset)
+    for part in leaf_datasets(dataset):
+        if not len(part):
+            raise ValueError(f'{part.ann_file} leaves no image')
+        path = part.get_data_info(0)['img_path']
+        if not exists(path, backend_args=part.backend_args):
+            raise FileNotFoundError(f'{path} of {part.ann_file} is not there')
+    return dataset
+
+
+def _measured_on(config: Config, split: str) -> Tuple[str, List[str]]:
+    """File and classes of the objects that a detector is measured on."""
+    loader, metrics = (
+        config.get(f'{split}_{part}') for part in ('dataloader', 'evaluator')
+    )
+    if not loader or not metrics:
+        raise ValueError(f'it needs a {split}_dataloader and _evaluator')
+    dataset = _build(loader.dataset)
+    Runner.build_evaluator(None, copy.deepcopy(metrics))
+    if isinstance(metrics, dict):
+        metrics = metrics.get('metrics', [metrics])
+    metrics = [metrics] if isinstance(metrics, dict) else metrics
+    files = [each['ann_file'] for each in metrics if each.get('ann_file')]
+    if not files:
+        raise ValueError(
+            f'{split}_evaluator names no ann_file of COCO annotations: use '
+            'CocoMetric'
+        )
+    truth, classes = load(files[0]), class_names(dataset.metainfo)
+    known = {category['name'] for category in truth['categories']}
+    used = {
+        part.get_data_info(i)['img_id']
+        for part in leaf_datasets(dataset)
+        for i in range(len(part))
+    }
+    images = {image['id'] for image in truth['images']}
+    if not known.issuperset(classes) or used != images:
+        raise ValueError(
+            f'{files[0]} of {split}_evaluator has {len(images)} images and '
+            f'the classes {sorted(known)}, but {split}_dataloader '
+            f'{len(used & images)} of these images and {classes}'
+        )
+    return os.path.realpath(files[0]), classes
+
+
+def _check_training(config: Config, seen: Set[str]) -> None:
+    """Check what training reads, unless it was seen with another detector."""
+    for split in ('train', 'val') if config.get('val_cfg') else ('train',):
+        data = config[f'{split}_dataloader'].dataset
+        metrics = copy.deepcopy(config.get(f'{split}_evaluator'))
+        if str((data, metrics)) in seen:
+            continue
+        _build(data, training=split == 'train')
+        if metrics:
+            Runner.build_evaluator(None, metrics)
+        seen.add(str((data, metrics)))
+    weights = dict(load_from=config.get('load_from'), model=config.model)
+    for key, value in leaves(weights):
+        is_file = key.endswith(('load_from', 'init_cfg.checkpoint'))
+        if is_file and '://' not in value and not Path(value).is_file():
+            raise FileNotFoundError(f'{key}: there is no {value}')
+
+
+def _check_checkpoint(config: Config, checkpoint: str) -> None:
+    """Download it if need be, and load it into the detector."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS)
+    try:
+        load_detector(copy.deepcopy(config), checkpoint)
+    except OSError as error:
+        remedy = 'download it, and give the path' * ('://' in checkpoint)
+        raise ValueError(
+            f'checkpoint {checkpoint} cannot be read: {error}; '
+            f'{remedy or "give a file that is there"}'
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)

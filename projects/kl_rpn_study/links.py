@@ -24,12 +24,13 @@ from links.measure import measure_links
 from links.report import format_page
 
 from mmdet_klrpn.benchmark.plan import SPLITS
-from mmdet_klrpn.benchmark.runs import Run
+from mmdet_klrpn.benchmark.runs import find_run
 
 
 class Given(NamedTuple):
-    """A trained detector: of a config, or of a folder of runs, its source."""
+    """A trained detector, and the folder or the config that it is of."""
 
+    name: str
     source: Path
     seed: int
     config: Path
@@ -41,35 +42,30 @@ def parse(words: Sequence[str]) -> List[Given]:
 
     Raises:
         ValueError: If a folder has no finished training, a config has no
-            checkpoint, or two detectors share a name.
+            checkpoint, a run is given twice, or two detectors share a name.
     """
     found: List[Given] = []
     rest = [Path(word).resolve() for word in words]
     while rest:
         path = rest.pop(0)
         if path.is_dir():
-            run = Run(path)
-            if run.checkpoint is None:
-                raise ValueError(
-                    f'{path} has no finished training: name its config and '
-                    'its checkpoint'
-                )
-            files = run.config, run.checkpoint
-            found.append(Given(path.parent, run.seed, *files))
+            run, name, checkpoint, _ = find_run(path)
+            files = run.config, Path(checkpoint)
+            found.append(Given(name, path.parent, run.seed, *files))
         elif rest and not rest[0].is_dir():
             seed = sum(given.source == path for given in found)
-            found.append(Given(path, seed, path, rest.pop(0)))
+            found.append(Given(path.stem, path, seed, path, rest.pop(0)))
         else:
             raise ValueError(f'{path} needs a checkpoint after it')
-    if len({given[:2] for given in found}) < len(found):
-        raise ValueError('a run is given twice: name each once')
-    sources = {given.source.stem: given.source for given in found}
+    sources = {given.name: given.source for given in found}
     for given in found:
-        if given.source != sources[given.source.stem]:
+        if given.source != sources[given.name]:
             raise ValueError(
-                f'{given.source} and {sources[given.source.stem]} share a '
-                'name: rename one'
+                f'{given.source} and {sources[given.name]} share a name: '
+                'rename one'
             )
+    if len({given[:3] for given in found}) < len(found):
+        raise ValueError('a run is given twice: name each once')
     return found
 
 
@@ -86,13 +82,13 @@ def main() -> None:
     args = parser.parse_args()
     try:
         frames, data = [], None
-        for source, seed, *paths in parse(args.runs):
+        for name, source, seed, *paths in parse(args.runs):
             files = map(str, paths)
             frame, own = measure_links(*files, args.split, args.train_images)
             if data not in (None, own):
                 raise ValueError(f'{source} has other data: {own}, not {data}')
             data = own
-            frames.append(frame.assign(detector=source.stem, seed=seed))
+            frames.append(frame.assign(detector=name, seed=seed))
         frame = pd.concat(frames, ignore_index=True)
         args.out.mkdir(parents=True, exist_ok=True)
         frame.to_csv(args.out / 'links.csv', index=False, lineterminator='\n')

@@ -13,7 +13,6 @@ where it was. `report` writes tables of the results.
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from screening.plan import Screening, load_screening
 from screening.pool import quiet, work
 from screening.report import write_report
 from screening.study import cells_of, extractions, trainings
+
+from mmdet_klrpn.benchmark.jobs import prepare
 
 
 def main() -> None:
@@ -47,11 +48,7 @@ def main() -> None:
 
 def run(plan: Screening, jobs: int) -> int:
     """Train what has no result, and return the exit status."""
-    for step in plan.prepare:
-        if not step.creates.exists():
-            subprocess.run(step.run, shell=True)
-        if not step.creates.exists():
-            raise RuntimeError(f'{step.run} did not make {step.creates}')
+    prepare(plan.prepare)
     cells = cells_of(plan)
     missing = [c for c in cells if trainings([c], plan.seeds)]
     failed = work(extractions(missing), jobs, 'features')

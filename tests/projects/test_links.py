@@ -44,6 +44,10 @@ def tiny(tiny_data, tmp_path_factory):
     model = MODELS.build(Config.fromfile(path).model)
     torch.save(model.state_dict(), str(folder / 'epoch_1.pth'))
     (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+    (folder.parents[1] / 'plan.yaml').write_text(
+        'title: t\nwork_dir: w\nseeds: 1\ncompare: []\n'
+        'detectors: {KL-RPN: a.py, RPN: b.py}\n'
+    )
     return folder
 
 
@@ -233,7 +237,7 @@ def test_detectors_are_compared_with_the_first():
 
 def test_detectors_of_the_command_line(tiny, tmp_path):
     given = command.Given(
-        tiny.parent, 3, tiny / 'config.py', tiny / 'epoch_1.pth'
+        'KL-RPN', tiny.parent, 3, tiny / 'config.py', tiny / 'epoch_1.pth'
     )
     assert command.parse([str(tiny)]) == [given]
     config, checkpoint = tmp_path / 'rpn.py', tmp_path / 'a.pth'
@@ -241,9 +245,10 @@ def test_detectors_of_the_command_line(tiny, tmp_path):
     found = command.parse(words)
     assert [g.source for g in found] == [config, tiny.parent, config]
     assert [g.seed for g in found] == [0, 3, 1]
-    twin = shutil.copytree(tiny, tmp_path / 'kl-rpn/seed4')
+    twin = shutil.copytree(tiny.parents[1], tmp_path / 'x') / 'kl-rpn/seed3'
+    (tmp_path / 'x/rpn/seed0').mkdir(parents=True)
     for words, reason in (
-        ([tmp_path], 'has no finished training'),
+        ([tmp_path / 'x/rpn/seed0'], 'has no finished training'),
         ([config], 'needs a checkpoint after it'),
         ([config, tiny], 'needs a checkpoint after it'),
         ([tiny, tiny], 'a run is given twice'),
@@ -265,7 +270,7 @@ def test_the_command_compares(tiny, tmp_path):
     words = sys.executable, STUDY / 'links.py', tiny, config, checkpoint
     run(*words, '-o', tmp_path, '--train-images', 2, '--split', 'val')
     frame = pd.read_csv(tmp_path / 'links.csv')
-    assert frame['detector'].unique().tolist() == ['kl-rpn', 'rpn']
+    assert frame['detector'].unique().tolist() == ['KL-RPN', 'rpn']
     page = (tmp_path / 'links.md').read_text()
     assert 'Measured on 8 val images with 14 objects.' in page
     for _, row in frame[frame['row'] == 'AR@100'].iterrows():

@@ -14,7 +14,7 @@ from screening.features import extract, load_features
 from screening.plan import load_screening
 from screening.pool import work
 from screening.report import question_table, read_results, write_report
-from screening.study import cells_of, extractions, resolve, trainings
+from screening.study import cells_of, change, extractions, trainings
 from screening.training import evaluate_head, train_head
 from seed_tables import show_difference
 from study import STUDY, study_config
@@ -95,7 +95,7 @@ def test_features_are_the_same_again(config, features, tmp_path):
 
 
 def test_a_seed_says_everything(config, features):
-    cfg = resolve(Config.fromfile(config), {'rpn_head.type': 'KLRPNHead'})
+    cfg = change(Config.fromfile(config), {'rpn_head.type': 'KLRPNHead'})
     first, again, other = (
         parameters_to_vector(train_head(features, cfg, seed).parameters())
         for seed in (3, 3, 4)
@@ -105,7 +105,7 @@ def test_a_seed_says_everything(config, features):
 
 
 def test_the_schedule_is_the_configs(config, features, monkeypatch):
-    cfg = resolve(Config.fromfile(config), {'lr': 0.01})
+    cfg = change(Config.fromfile(config), {'lr': 0.01})
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=2),
         dict(type='MultiStepLR', milestones=[1], gamma=0.1),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from screening.plan import load_screening
-from screening.study import cells_of, code_digest, resolve
+from screening.study import cells_of, change, code_digest
 from screening.training import build_head
 from study import STUDY, study_config
 
@@ -50,7 +50,11 @@ def test_a_plan(tmp_path):
     [
         ('seeds: 2', 'seed: 2', 'unknown seed'),
         ('seeds: 2', 'seeds: 0', 'seeds must be a number >= 1, but got 0'),
-        ('seeds: 2', 'seeds: 2\nsplit: train', "split must be one of .'test'"),
+        (
+            'seeds: 2',
+            'seeds: 2\nsplit: train',
+            'split must be one of test, val',
+        ),
         ('reference: a', '', 'missing reference'),
         ('reference: a', 'reference: x', "reference 'x' names no row"),
         ('config: c.py', 'conf: c.py', "features: 'f': unknown conf"),
@@ -78,7 +82,7 @@ def test_every_row_of_the_plans_fits(config, name):
     for question in plan.questions:
         for settings in plan.rows_of(question).values():
             # Twice: the plan is left as it is.
-            one, two = resolve(config, settings), resolve(config, settings)
+            one, two = change(config, settings), change(config, settings)
             assert one.model.rpn_head == two.model.rpn_head
             assert '_delete_' not in str(one.model.rpn_head)
             heads.append(one.model.rpn_head.type)
@@ -94,7 +98,7 @@ def test_a_row_changes_a_config(config):
         'test_cfg.nms.iou_threshold': 0.6,
         'lr': 2e-3,
     }
-    found = resolve(config, settings)
+    found = change(config, settings)
     head = build_head(found)
     assert (head.neg_std, head.sampler.num) == (2.0, 64)
     assert head.test_cfg.nms.iou_threshold == 0.6
@@ -158,7 +162,7 @@ def test_a_result_is_of_the_code_that_gave_it(keys, monkeypatch, added, same):
 )
 def test_a_row_that_does_not_fit(config, settings, message):
     with pytest.raises((KeyError, TypeError, ValueError), match=message):
-        resolve(config, settings)
+        change(config, settings)
 
 
 def test_features_that_would_be_random_are_refused(tmp_path):

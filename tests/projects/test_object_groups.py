@@ -1,11 +1,10 @@
 """Rates and recalls of groups of objects, and differences over seeds."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from object_groups import group_rates, recall_rates, size_edges
 from scipy import stats
-from seed_tables import markdown, show_difference, welch
+from seed_tables import show_difference, welch
 
 from mmdet_klrpn.benchmark.recall import NOT_FOUND, ObjectRanks
 
@@ -76,9 +75,3 @@ def test_intervals_of_differences():
     assert show_difference(second, np.add(second, 0.1)).startswith('+0.1 ± ')
     assert show_difference([1.0], [3.0]) == '+2.0'
     assert show_difference([1.0, 1.0], [3.0, 3.0]) == '**+2.0** ± 0.0'
-
-
-def test_markdown():
-    frame = pd.DataFrame(dict(x=['1'], y=['2']), index=['a'])
-    lines = ['|  | x | y |', '| --- | ---: | ---: |', '| a | 1 | 2 |']
-    assert markdown(frame).split('\n') == lines

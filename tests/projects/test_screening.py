@@ -15,12 +15,10 @@ from screening.plan import load_screening
 from screening.pool import work
 from screening.report import question_table, read_results, write_report
 from screening.study import cells_of, change, extractions, trainings
-from screening.training import evaluate_head, train_head
+from screening.training import train_head
 from seed_tables import show_difference
 from study import STUDY, study_config
 from torch.nn.utils import parameters_to_vector
-
-from mmdet_klrpn.benchmark.recall import evaluate_proposals
 
 PLAN = """
 title: Squares
@@ -126,20 +124,6 @@ def test_a_loss_that_is_not_finite_is_refused(config, features):
     features['train'][0]['inputs'][0][:] = float('nan')
     with pytest.raises(FloatingPointError, match='loss is nan at step'):
         train_head(features, Config.fromfile(config), 0)
-
-
-def test_recall_is_that_of_proposal_metric(config, features, monkeypatch):
-    cfg, seen = Config.fromfile(config), []
-    model = train_head(features, cfg, 0)
-    monkeypatch.setattr(
-        'screening.training.rank_objects',
-        lambda truth, predictions, number: seen.append((truth, predictions)),
-    )
-    evaluate_head(model, features, cfg.model.test_cfg.rpn)
-    recall = evaluate_proposals(*seen[0]).recall()[0].mean(axis=-1)
-    monkeypatch.undo()
-    objects = evaluate_head(model, features, cfg.model.test_cfg.rpn)
-    assert (objects.ranks < 100).mean() == pytest.approx(recall[2])
 
 
 def test_only_what_is_missing_is_trained(screening):

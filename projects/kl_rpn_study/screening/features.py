@@ -7,7 +7,6 @@ from typing import Iterator, Optional
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
@@ -73,17 +72,9 @@ def _batches(
         levels = [x.half() for x in model.extract_feat(data['inputs'])]
         if not all(torch.isfinite(level).all() for level in levels):
             raise ValueError('features are beyond the range of float16')
-        samples = [_with_boxes_alone(s) for s in data['data_samples']]
-        yield dict(inputs=levels, data_samples=samples)
-
-
-def _with_boxes_alone(sample: DetDataSample) -> DetDataSample:
-    """The sample without masks and with the only label that an RPN knows."""
-    slim = DetDataSample(metainfo=sample.metainfo)
-    boxes = sample.gt_instances.bboxes
-    labels = torch.zeros(len(boxes), dtype=torch.long)
-    slim.gt_instances = InstanceData(bboxes=boxes, labels=labels)
-    if 'ignored_instances' in sample:
-        ignored = sample.ignored_instances.bboxes
-        slim.ignored_instances = InstanceData(bboxes=ignored)
-    return slim
+        for sample in data['data_samples']:
+            # Boxes alone, of the only label that an RPN knows.
+            boxes = sample.gt_instances.bboxes
+            labels = torch.zeros(len(boxes), dtype=torch.long)
+            sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        yield dict(inputs=levels, data_samples=data['data_samples'])

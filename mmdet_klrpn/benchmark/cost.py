@@ -1,51 +1,37 @@
 """What a detector and its training cost."""
 
 import json
-import logging
 import resource
 import statistics
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 import torch
 from mmengine.analysis import get_model_complexity_info
-from mmengine.logging import MMLogger
 from torch import nn
 
-# Images over which operations are averaged: only the number of proposals
-# makes them differ.
-FLOP_IMAGES = 5
-# Of the lines of a training's log, left out while caches fill.
-WARM_UP = 0.1
 MIB = 2**20
+# Share of a training's log that is left out while caches fill.
+_WARM_UP = 0.1
 
 
 def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
-    """Parameters, and operations of an image.
+    """Parameters, and operations of an image, a mean over some.
 
     As mmdet's get_flops.py: mmengine traces the network and counts a
     multiplication and its addition as one. NMS and RoI pooling count nothing,
     except the matrix products of R-FCN's ``PSRoIPool``.
 
     Args:
-        model (nn.Module): A two-stage detector, in evaluation mode.
+        model (nn.Module): A detector, in evaluation mode.
         batches (list[dict]): Preprocessed batches of one image each.
-
-    Returns:
-        dict[str, float]: ``parameters`` and ``flops``.
     """
     forward, flops = model.forward, []
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    # It warns of each operation that counts nothing.
-    logger.setLevel(logging.ERROR)
     try:
         for batch in batches:
-            model.forward = partial(
-                forward, data_samples=batch['data_samples']
-            )
+            samples = batch['data_samples']
+            model.forward = partial(forward, data_samples=samples)
             info = get_model_complexity_info(
                 model,
                 inputs=(batch['inputs'],),
@@ -55,11 +41,10 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
             flops.append(info['flops'])
     finally:
         model.forward = forward
-        logger.setLevel(level)
     return dict(parameters=info['params'], flops=statistics.mean(flops))
 
 
-def training_cost(folder: Path) -> Dict[str, Optional[float]]:
+def training_cost(folder: Path) -> Dict[str, float]:
     """Time and memory of a training, from mmengine's logs.
 
     Args:
@@ -67,37 +52,25 @@ def training_cost(folder: Path) -> Dict[str, Optional[float]]:
             that it was started.
 
     Returns:
-        dict[str, float]: ``train_s_per_iter``, the median of what the logs
-        hold, the first tenth of each start left out, and ``train_memory_mb``,
-        the peak that CUDA's allocator saw. None where logs hold neither.
+        dict[str, float]: ``training_s``, the median time of an iteration
+        without the first tenth of each start, and ``training_mb``, the peak
+        that CUDA's allocator saw. NaN where logs hold neither.
     """
     seconds, memory = [], []
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         lines = [line for line in lines if 'loss' in line]
-        skipped = max(round(WARM_UP * len(lines)), 1)
+        skipped = max(round(_WARM_UP * len(lines)), 1)
         seconds += [line['time'] for line in lines[skipped:] if 'time' in line]
         memory += [line['memory'] for line in lines if 'memory' in line]
     return dict(
-        train_s_per_iter=statistics.median(seconds) if seconds else None,
-        train_memory_mb=float(max(memory)) if memory else None,
+        training_s=statistics.median(seconds or [float('nan')]),
+        training_mb=float(max(memory, default=float('nan'))),
     )
 
 
-def start_peak(device: torch.device) -> None:
-    """Forget the peak of memory so far, where the device can."""
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB.
-
-    On a GPU, of tensors since :func:`start_peak`; on a CPU, of the whole
-    process since it began.
-    """
+    """Peak memory in MiB: of tensors on a GPU, else of the whole process."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / MIB
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # In KiB on Linux, in bytes on macOS.
-    return size / (MIB if sys.platform == 'darwin' else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

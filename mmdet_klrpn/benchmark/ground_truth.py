@@ -11,12 +11,15 @@ _IMAGE = ('id', 'width', 'height', 'file_name')
 _ANNOTATION = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 
-def read_ground_truth(config: Config, classes: Sequence[str]) -> dict:
-    """Read a test set's boxes.
+def read_ground_truth(
+    config: Config, classes: Sequence[str], split: str = 'test'
+) -> dict:
+    """Read the boxes of the images to measure on.
 
     Args:
-        config (Config): Its ``test_evaluator`` names the annotation file.
+        config (Config): Its evaluator names the annotation file.
         classes (Sequence[str]): Names of the data set's classes.
+        split (str): 'test' or 'val', whose evaluator to read.
 
     Returns:
         dict: COCO annotations of all images and of these classes, without
@@ -27,12 +30,12 @@ def read_ground_truth(config: Config, classes: Sequence[str]) -> dict:
         FileNotFoundError: If the file does not exist.
         ValueError: If the evaluator names none, or it lacks a class.
     """
-    metrics = _metrics(config.test_evaluator)
+    metrics = _metrics(config[f'{split}_evaluator'])
     files = [m['ann_file'] for m in metrics if m.get('ann_file')]
     if not files:
         raise ValueError(
-            'test_evaluator names no ann_file: a benchmark measures by COCO '
-            'annotations, as with type="CocoMetric"'
+            f'{split}_evaluator names no ann_file: a benchmark measures by '
+            'COCO annotations, as with type="CocoMetric"'
         )
     with open(files[0]) as file:
         data = json.load(file)

@@ -1,11 +1,11 @@
-"""Measure a finished run: all figures of it, in one process."""
+"""Measure a detector: all values of a run but times, in one process."""
 
 import gzip
+import itertools
 import json
-import random
-import time
+from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,292 +14,252 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from torch import nn
+from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
-from mmdet_klrpn.apis import load_detector
-
-from .columns import AP_NAMES, PROPOSAL_NUMBERS, RECALL_NUMBERS
-from .cost import (
-    FLOP_IMAGES,
-    complexity,
-    peak_memory,
-    start_peak,
-    training_cost,
+from ..apis import load_detector
+from ..datasets.leaf_datasets import leaf_datasets
+from .bootstrap import collect_matches, name_precisions, save_matches
+from .built import describe
+from .columns import (
+    AP_NAMES,
+    AREAS,
+    EQUAL_RECALLS,
+    IOUS,
+    PROPOSAL_NUMBERS,
+    RECALL_NUMBERS,
 )
+from .cost import complexity, peak_memory, training_cost
 from .detection import (
-    average_precisions,
+    by_area,
     evaluate,
-    pack_detections,
+    false_positives,
+    pack,
+    pool,
     precision_curve,
 )
 from .ground_truth import read_ground_truth
 from .provenance import environment, trained_with
-from .recall import evaluate_proposals, recall_table
-from .runs import DETECTIONS, GROUND_TRUTH, METRICS, RECALLS_FILE, Run
+from .recall import evaluate_proposals, name_recalls
+from .runs import DETECTIONS, GROUND_TRUTH, MATCHES, METRICS, Run
+from .stages import Stages, single_images
 
-# Passes over the first image before times count.
-WARM_UP = 3
-CURVE_IOUS = (0.5, 0.75)
+# Only the number of proposals makes the operations of images differ.
+_FLOP_IMAGES = 5
+_AREA_OF = dict(S='small', M='medium', L='large')
+Row = Tuple[str, str, float, int]  # metric, at, value and n of columns.py
 
 
 class Observations(NamedTuple):
-    """What a pass over the test images yields.
+    """What a detector predicts for each image of a split.
 
     Attributes:
-        detections (dict[int, list[dict]]): COCO results by number of
-            proposals.
-        proposals (list[dict]): As ProposalMetric takes them.
-        seconds (dict[str, list[float]]): Of each image, ``inference`` of all,
-            ``first_stage`` up to the proposals, and ``second_stage@n``.
-        peak_memory_mb (float): Of inference.
+        proposals (list[dict]): As :func:`evaluate_proposals` takes them.
+        detections (dict[str, list[dict]]): As :func:`pack` takes them, at
+            '' of the config's own number of proposals, and '@n' of each of
+            ``PROPOSAL_NUMBERS``. Empty without a second stage.
     """
 
-    detections: Dict[int, List[dict]]
     proposals: List[dict]
-    seconds: Dict[str, List[float]]
-    peak_memory_mb: float
+    detections: Dict[str, List[dict]]
 
 
-def measure(run: Run) -> None:
-    """Write a run's metrics, detections and recalls into its folder.
+def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
+    """Write a run's measurements into its folder.
+
+    ``METRICS`` holds them as JSON, and all that a report says of the run;
+    ``MATCHES`` is what they are resampled from. ``DETECTIONS`` has ``images``
+    (positions in ``GROUND_TRUTH``), ``bboxes``, ``scores`` and ``labels``.
 
     Args:
-        run (Run): Must be finished.
+        run (Run): Its folder has the resolved config.
+        name (str): The detector's.
+        checkpoint (str): Path or URL of its weights.
+        split (str): 'test' or 'val', whose images to measure on.
 
     Raises:
-        ValueError: If it is not, if its detector has not two stages, or if
-            its test set has no COCO annotations.
+        ValueError: If the weights do not fit, the detector proposes no
+            regions, or the split has no COCO annotations.
     """
-    checkpoint = run.checkpoint
-    if checkpoint is None:
-        raise ValueError(f'{run.folder} has no finished training')
-    config = Config.fromfile(run.dumped_config)
-    init_default_scope(config.get('default_scope', 'mmdet'))
-    loader = Runner.build_dataloader(dict(config.test_dataloader))
-    classes = loader.dataset.metainfo['classes']
-    ground_truth = read_ground_truth(config, classes)
-    device = torch.device(get_device())
+    config = Config.fromfile(run.config)
     text = config.pretty_text  # building the model changes it
-    model = load_detector(config, str(checkpoint), device)
-    if not (hasattr(model, 'rpn_head') and hasattr(model, 'roi_head')):
-        raise ValueError(f'{run.name}: {type(model).__name__} has no RPN')
-
-    categories = [c['id'] for c in ground_truth['categories']]
-    seen = observe(model, loader, categories)
-    own = own_number(model)
-    by_number = {}
-    for number, found in seen.detections.items():
-        coco_eval = evaluate(ground_truth, found)
-        by_number[number] = dict(
-            _named(average_precisions(coco_eval)),
-            **_second_stage(seen, number, own),
-        )
-        if number == own:
-            curves = {
-                str(iou): precision_curve(coco_eval, iou).tolist()
-                for iou in CURVE_IOUS
-            }
-    recalls = evaluate_proposals(ground_truth, seen.proposals)
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    loader = Runner.build_dataloader(dict(config[f'{split}_dataloader']))
+    classes = loader.dataset.metainfo['classes']
+    truth = read_ground_truth(config, classes, split)
+    device = torch.device(get_device())
+    model = load_detector(config, checkpoint, device)
+    stages = Stages(model)
+    batches = [
+        model.data_preprocessor(batch)
+        for batch in itertools.islice(single_images(loader), _FLOP_IMAGES)
+    ]
+    costs = dict(complexity(model, batches), **training_cost(run.folder))
+    seen = observe(stages, loader, [image['id'] for image in truth['images']])
+    costs['inference_mb'] = peak_memory(device)
+    rows = [(metric, '', value, 0) for metric, value in costs.items()]
+    rows += evaluate_all(truth, seen, run.folder / MATCHES)
     metrics = dict(
-        config=run.config,
+        detector=name,
         seed=run.seed,
-        checkpoint=checkpoint.name,
-        num_images=len(ground_truth['images']),
-        num_proposals=own,
-        by_proposals=by_number,
-        precision=curves,
-        recall=recall_table(recalls),
-        cost=dict(
-            complexity(model, _batches(model, loader)),
-            **training_cost(run.folder),
-            inference_ms=_median_ms(seen.seconds['inference']),
-            first_stage_ms=_median_ms(seen.seconds['first_stage']),
-            peak_memory_mb=seen.peak_memory_mb,
-        ),
+        split=split,
+        checkpoint=Path(checkpoint).name,
+        img_prefix=_image_folder(loader),
+        num_proposals=stages.number,
+        images=len(truth['images']),
+        objects=sum(not a['iscrowd'] for a in truth['annotations']),
+        classes=len(truth['categories']),
+        rows=[[m, at, None if v != v else v, n] for m, at, v, n in rows],
+        built=describe(model),
         training=trained_with(run.folder),
         environment=environment(device),
         resolved_config=text,
     )
-    write_gzip(run.folder / GROUND_TRUTH, ground_truth)
-    write_gzip(run.folder / DETECTIONS, seen.detections[own])
-    np.savez_compressed(run.folder / RECALLS_FILE, **recalls._asdict())
+    truth_bytes = gzip.compress(json.dumps(truth).encode(), mtime=0)
+    (run.folder / GROUND_TRUTH).write_bytes(truth_bytes)
+    if stages.roi_head:
+        _save_detections(run.folder / DETECTIONS, seen.detections[''])
     # Last, since it says that all is there.
     part = run.folder / f'{METRICS}.part'
-    part.write_text(json.dumps(_without_nan(metrics), indent=1))
+    part.write_text(json.dumps(metrics, indent=1))
     part.replace(run.folder / METRICS)
-
-
-def own_number(model: nn.Module) -> int:
-    """How many proposals the config itself gives the second stage."""
-    return int(model.rpn_head.test_cfg.max_per_img)
 
 
 @torch.no_grad()
 def observe(
-    model: nn.Module, loader: DataLoader, category_ids: List[int]
+    stages: Stages, loader: DataLoader, image_ids: Sequence[int]
 ) -> Observations:
-    """Detect on all test images at each number of proposals.
+    """Detect in all images, at each number of proposals.
 
     Args:
-        model (nn.Module): A two-stage detector, in evaluation mode.
-        loader (DataLoader): Of the test images.
-        category_ids (list[int]): Category of each label.
+        stages (Stages): The detector.
+        loader (DataLoader): Of the images.
+        image_ids (Sequence[int]): Images to give predictions of. One that is
+            not loaded has none, as in ``CocoMetric``.
     """
-    device = next(model.parameters()).device
-    numbers = sorted({*PROPOSAL_NUMBERS, own_number(model)})
-    seen = Observations({n: [] for n in numbers}, [], {}, 0.0)
-    peak, shuffle = 0.0, random.Random(0)
-    for batch in _single_images(loader):
-        for _ in range(1 if seen.proposals else WARM_UP):
-            shuffle.shuffle(numbers)
-            image = _Image(model, batch)
-            start_peak(device)
-            image.infer()
-            peak = max(peak, peak_memory(device))
-            image.vary(numbers, max(*numbers, *RECALL_NUMBERS))
-        for name, seconds in image.seconds.items():
-            seen.seconds.setdefault(name, []).append(seconds)
-        seen.proposals.append(image.scaled_proposals())
-        for number, instances in image.detections.items():
-            seen.detections[number] += pack_detections(
-                image.id, instances, category_ids
-            )
-    return seen._replace(peak_memory_mb=peak)
+    numbers = PROPOSAL_NUMBERS if stages.roi_head else ()
+    most = max(*PROPOSAL_NUMBERS, *RECALL_NUMBERS)
+    found: Dict[str, Dict[int, dict]] = {'proposals': {}}
+    for batch in single_images(loader):
+        prediction = stages.run(batch)
+        (sample,) = stages.samples
+        best = stages.propose(most)
+        by_at = {'proposals': best}
+        if stages.roi_head:
+            by_at[''] = prediction
+        for n in numbers:
+            # Where scores tie, the best of many proposals may be others.
+            own = n == stages.number
+            by_at[f'@{n}'] = prediction if own else stages.detect(best[:n])
+        for at, instances in by_at.items():
+            arrays = _arrays(sample.img_id, instances)
+            found.setdefault(at, {})[sample.img_id] = arrays
+        scaled = found['proposals'][sample.img_id]
+        scaled['bboxes'] = scaled['bboxes'] / np.tile(sample.scale_factor, 2)
+    nothing = InstanceData(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0)
+    )
+    ordered = {
+        at: [own.get(i) or _arrays(i, nothing) for i in image_ids]
+        for at, own in found.items()
+    }
+    return Observations(ordered.pop('proposals'), ordered)
 
 
-class _Image:
-    """An image on its way through a detector, and the time it takes."""
-
-    def __init__(self, model: nn.Module, batch: dict) -> None:
-        self.model, self.batch = model, batch
-        self.device = next(model.parameters()).device
-        self.seconds: Dict[str, float] = {}
-        self.detections: Dict[int, Dict[str, np.ndarray]] = {}
-
-    @property
-    def id(self) -> int:
-        """Its id in the annotations."""
-        return self.samples[0].img_id
-
-    def infer(self) -> None:
-        """Detect as the config says, timing the whole and the first stage."""
-        before = time.perf_counter()
-        self.data = self.model.data_preprocessor(self.batch)
-        self.samples = self.data['data_samples']
-        self.features = self.model.extract_feat(self.data['inputs'])
-        own = own_number(self.model)
-        proposals = self._propose(own)
-        first = self._now()
-        (result,) = self._second_stage(proposals)
-        self.seconds['inference'] = self._now() - before
-        self.seconds['first_stage'] = first - before
-        self.detections[own] = _arrays(result)
-
-    def vary(self, numbers: Sequence[int], most: int) -> None:
-        """Detect again from the best proposals, as many as each number."""
-        self.proposals = self._propose(most)
-        for number in numbers:
-            best = [proposals[:number] for proposals in self.proposals]
-            before = self._now()
-            (result,) = self._second_stage(best)
-            self.seconds[f'second_stage@{number}'] = self._now() - before
-            # Of the config's own number there are the config's detections,
-            # from which those here could differ where scores tie.
-            self.detections.setdefault(number, _arrays(result))
-
-    def scaled_proposals(self) -> dict:
-        """Proposals in pixels of the original image."""
-        (proposals,) = self.proposals
-        scale = np.tile(self.samples[0].scale_factor, 2)
-        return dict(
-            img_id=self.id,
-            bboxes=proposals.bboxes.cpu().numpy() / scale,
-            scores=proposals.scores.cpu().numpy(),
-        )
-
-    def _propose(self, number: int) -> List[InstanceData]:
-        # It sorts by score and truncates: the best n of a larger number are
-        # what it proposes when n is asked for.
-        head = self.model.rpn_head
-        own = head.test_cfg.max_per_img
-        head.test_cfg.max_per_img = number
-        try:
-            return head.predict(self.features, self.samples, rescale=False)
-        finally:
-            head.test_cfg.max_per_img = own
-
-    def _second_stage(
-        self, proposals: List[InstanceData]
-    ) -> List[InstanceData]:
-        return self.model.roi_head.predict(
-            self.features, proposals, self.samples, rescale=True
-        )
-
-    def _now(self) -> float:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-
-def _arrays(result: InstanceData) -> Dict[str, np.ndarray]:
-    """What detections are made of, on the CPU."""
-    return {
-        key: result[key].cpu().numpy()
+def _arrays(image_id: int, instances: InstanceData) -> dict:
+    """Predictions of an image, on the CPU."""
+    arrays = {
+        key: instances[key].cpu().numpy()
         for key in ('bboxes', 'scores', 'labels')
     }
+    return dict(arrays, img_id=image_id)
 
 
-def _single_images(loader: DataLoader) -> Iterator[dict]:
-    """Batches of one image, whatever the loader's batch is."""
-    for batch in loader:
-        for i in range(len(batch['inputs'])):
-            yield {key: values[i : i + 1] for key, values in batch.items()}
+def evaluate_all(truth: dict, seen: Observations, path: Path) -> List[Row]:
+    """Compare predictions with objects, and save how they match.
 
-
-def _batches(model: nn.Module, loader: DataLoader) -> List[dict]:
-    """The first images, preprocessed."""
-    batches = []
-    for batch in _single_images(loader):
-        batches.append(model.data_preprocessor(batch))
-        if len(batches) == FLOP_IMAGES:
-            break
-    return batches
-
-
-def _second_stage(
-    seen: Observations, number: int, own: int
-) -> Dict[str, float]:
-    """What the second stage gets at a number of proposals, and takes."""
-    seconds = seen.seconds[f'second_stage@{number}']
-    reference = seen.seconds[f'second_stage@{own}']
-    given = [min(number, len(p['scores'])) for p in seen.proposals]
-    return dict(
-        mean_proposals=float(np.mean(given)),
-        second_stage_ms=_median_ms(seconds),
-        # By image, since both were timed one after the other.
-        second_stage_share=float(np.median(np.divide(seconds, reference))),
+    Args:
+        truth (dict): COCO annotations.
+        seen (Observations): Predictions of all of its images.
+        path (Path): Where to save the matches.
+    """
+    recalls = evaluate_proposals(truth, seen.proposals)
+    images, sizes = len(recalls.objects), recalls.objects.sum(axis=0)
+    objects = dict(zip(AREAS, sizes.tolist()))
+    by_metric = name_recalls(recalls.recall())
+    counts = [len(p['scores']) for p in seen.proposals]
+    rows = [
+        ('proposals', f'@{n}', float(np.mean(np.minimum(counts, n))), images)
+        for n in PROPOSAL_NUMBERS
+    ]
+    rows += _curve(
+        'proposal FP', EQUAL_RECALLS, recalls.false_positives, images
     )
+    matches = {}
+    names = {c['id']: c['name'] for c in truth['categories']}
+    for at, predictions in seen.detections.items():
+        coco_eval = evaluate(
+            truth, pack(predictions, list(names)), sizes=not at
+        )
+        classes = [names[i] for i in coco_eval.params.catIds]
+        aps = ['AP'] if at else AP_NAMES
+        matches[at] = collect_matches(coco_eval, classes, aps)
+        by_metric.update(
+            name_precisions(matches[at], np.ones((1, images)), at)
+        )
+        if not at:
+            rows += _detection_curves(coco_eval, objects['all'], images)
+    per_class = Counter(
+        names[a['category_id']]
+        for a in truth['annotations']
+        if not a['iscrowd']
+    )
+    for (metric, at), value in by_metric.items():
+        area = _AREA_OF.get(metric.rpartition('_')[2], 'all')
+        n = per_class[at] if metric == 'class AP' else objects[area]
+        rows.append((metric, at, float(np.squeeze(value)), n))
+    save_matches(path, matches, recalls)
+    return rows
 
 
-def _median_ms(seconds: List[float]) -> float:
-    return 1000 * float(np.median(seconds))
+def _curve(
+    metric: str, ats: Sequence[str], values: Sequence[float], n: int
+) -> List[Row]:
+    return [(metric, at, float(v), n) for at, v in zip(ats, values)]
 
 
-def _named(precisions: np.ndarray) -> Dict[str, float]:
-    return dict(zip(AP_NAMES, precisions.tolist()))
+def _detection_curves(
+    coco_eval: COCOeval, objects: int, images: int
+) -> List[Row]:
+    """Precision by recall, and false positives at equal recall."""
+    recalls = [f'{i / 100:.2f}' for i in range(101)]
+    rows = []
+    for name, iou in (('precision50', '0.50'), ('precision75', '0.75')):
+        values = precision_curve(coco_eval, IOUS.index(iou))
+        rows += _curve(name, recalls, values, objects)
+    of_all_sizes = itertools.chain.from_iterable(by_area(coco_eval, 'all'))
+    scores, hits = pool(of_all_sizes)
+    values = false_positives(scores, hits, objects, images)
+    return rows + _curve('FP', EQUAL_RECALLS, values, images)
 
 
-def _without_nan(node: object) -> object:
-    """Null for what there is no value of, which JSON has no NaN for."""
-    if isinstance(node, dict):
-        return {key: _without_nan(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_without_nan(value) for value in node]
-    return None if isinstance(node, float) and np.isnan(node) else node
+def _image_folder(loader: DataLoader) -> str:
+    """Where the files of the annotations are."""
+    for dataset in leaf_datasets(loader.dataset):
+        return str(Path(dataset.data_prefix.get('img', '')).absolute())
+    return ''
 
 
-def write_gzip(path: Path, content: object) -> None:
-    """Write JSON, the same bytes for the same content."""
-    data = gzip.compress(json.dumps(content).encode(), mtime=0)
-    path.write_bytes(data)
+def _save_detections(path: Path, predictions: Sequence[dict]) -> None:
+    images = [np.full(len(p['scores']), i) for i, p in enumerate(predictions)]
+    arrays = {
+        key: np.concatenate([p[key] for p in predictions])
+        for key in ('bboxes', 'scores', 'labels')
+    }
+    np.savez_compressed(
+        path,
+        images=np.concatenate(images).astype(np.int32),
+        bboxes=arrays['bboxes'].astype(np.float32),
+        scores=arrays['scores'].astype(np.float32),
+        labels=arrays['labels'].astype(np.int32),
+    )

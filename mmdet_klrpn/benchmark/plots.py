@@ -1,24 +1,29 @@
-"""Plots of a report, as SVG."""
+"""Plots of a report, as SVG and PDF of which the bytes are always the same."""
 
 import io
+import itertools
 import re
-from typing import Callable, List, NamedTuple, Sequence, Tuple
+from pathlib import Path
+from typing import List, NamedTuple, Sequence
 
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
-from .measure import CURVE_IOUS
-from .quantities import PRECISIONS, RECALLS
-from .summary import PairSummary
-from .trade_off import points
+from .results import Results
+from .tables import (
+    UNITS,
+    as_number,
+    columns_of,
+    pivot,
+    primary_rows,
+)
 
-COLOURS = {'RPN': '#5b6b7b', 'KL-RPN': '#c8501e'}
-# Of recall against IoU: few proposals and many.
-RECALL_AT = ((100, '-'), (1000, '--'))
-IOU_THRS = np.linspace(0.5, 0.95, 10)
+# Paul Tol's muted scheme, which the colour-blind can tell apart too; its grey
+# is black here.
+COLOURS = ['#332288', '#cc6677', '#117733', '#ddcc77', '#88ccee']
+COLOURS += ['#882255', '#44aa99', '#999933', '#aa4499', '#000000']
+MARKERS = 'osD^vPX<>*'
 STYLE = {
     'axes.edgecolor': '#9a9a9a',
     'axes.grid': True,
@@ -30,142 +35,102 @@ STYLE = {
     'legend.frameon': False,
     # Text stays text: it is small, sharp, and can be searched.
     'svg.fonttype': 'none',
-    # The same plot is the same file.
+    'pdf.fonttype': 42,
     'svg.hashsalt': 'mmdet_klrpn',
 }
 
 
 class Plot(NamedTuple):
-    """A plot and what it shows."""
+    """A figure, what it shows, and the stem of its files."""
 
+    name: str
     caption: str
-    svg: str
+    figure: Figure
 
-
-def plots(summary: PairSummary) -> List[Plot]:
-    """Every plot of a pair."""
-    drawn: Sequence[Tuple[str, Callable]] = (
-        (
-            'Difference of the means, KL-RPN minus RPN, in points. Thick, '
-            'above: 95% over seeds; thin, below: 95% over test images.',
-            _draw_differences,
-        ),
-        (
-            'AP against the number of proposals that the second stage is '
-            'given. Thick: mean over seeds; thin: each seed.',
-            _draw_ap,
-        ),
-        (
-            'Precision against recall of the detections, means over seeds. '
-            'Solid: IoU 0.5; dashed: IoU 0.75.',
-            _draw_precision,
-        ),
-        (
-            'Recall of the proposals against IoU, means over seeds. '
-            'Solid: 100 proposals; dashed: 1000.',
-            _draw_recall,
-        ),
-    )
-    return [Plot(caption, _svg(draw, summary)) for caption, draw in drawn]
-
-
-def _svg(draw: Callable, summary: PairSummary) -> str:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 3.2), layout='constrained')
-        draw(figure.subplots(), summary)
+    @matplotlib.rc_context(STYLE)
+    def svg(self) -> str:
+        """As an element of a page, with ids that no other plot has."""
         text = io.StringIO()
-        figure.savefig(text, format='svg', metadata={'Date': None})
-    svg = text.getvalue()
-    svg = svg[svg.index('<svg') :]
-    # As wide as its place in the page.
-    return re.sub(r' (width|height)="[\d.]+pt"', '', svg, count=2)
+        # Without any of them there is no block of metadata with addresses.
+        keys = ('Creator', 'Date', 'Format', 'Type')
+        self.figure.savefig(text, format='svg', metadata=dict.fromkeys(keys))
+        svg = text.getvalue()
+        svg = svg[svg.index('<svg') :]
+        # As wide as its place in the page, to a hundredth of a point.
+        svg = re.sub(r' (width|height)="[\d.]+pt"', '', svg, count=2)
+        svg = re.sub(r'(\d\.\d\d)\d+(?=[^<]*>)', r'\1', svg)
+        return re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{self.name}-', svg)
+
+    @matplotlib.rc_context(STYLE)
+    def write(self, folder: Path) -> List[Path]:
+        """Write it as SVG and PDF into a folder that exists."""
+        svg, pdf = (folder / f'{self.name}.{kind}' for kind in ('svg', 'pdf'))
+        svg.write_text(self.svg())
+        self.figure.savefig(pdf, metadata={'CreationDate': None})
+        return [svg, pdf]
 
 
-def _draw_differences(ax: Axes, summary: PairSummary) -> None:
-    rows = [
-        (quantity, summary.differences[quantity.name])
-        for quantity in PRECISIONS + RECALLS
-        if quantity.name in summary.differences
-    ]
-    ax.axvline(0, color='#9a9a9a', linewidth=1)
-    for y, (quantity, found) in enumerate(rows):
-        colour = COLOURS['KL-RPN' if found.clear else 'RPN']
-        # One above the other: either may be the wider.
-        for ends, width, shift in (
-            (found.over_seeds, 2.5, -0.16),
-            (found.over_images, 1, 0.16),
-        ):
-            if ends is not None:
-                x = np.multiply(ends, quantity.scale)
-                ax.plot(x, [y + shift] * 2, color=colour, linewidth=width)
-        ax.plot(found.mean * quantity.scale, y, 'o', color=colour, ms=4.5)
-    ax.set_yticks(range(len(rows)), [q.name for q, _ in rows])
-    ax.invert_yaxis()
-    ax.grid(axis='y', visible=False)
-    ax.set_xlabel('points')
-
-
-def _draw_ap(ax: Axes, summary: PairSummary) -> None:
-    for model, runs in summary.models:
-        for run in runs:
-            single = points([run])
-            _line(ax, model, single, linewidth=0.6, alpha=0.4)
-        mean = points(list(runs))
-        _line(ax, model, mean, linewidth=1.8, marker='o', ms=3.5, label=model)
-    numbers = [point.number for point in points(list(summary.baseline))]
-    ax.set_xscale('log')
-    ax.set_xticks(numbers, list(map(str, numbers)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel('proposals')
-    ax.set_ylabel('AP')
-    ax.legend(loc='lower right')
-
-
-def _line(ax: Axes, model: str, line: Sequence, **style: object) -> None:
-    ax.plot(
-        [point.number for point in line],
-        [100 * point.ap for point in line],
-        color=COLOURS[model],
-        **style,
+@matplotlib.rc_context(STYLE)
+def draw_forest(results: Results) -> Plot:
+    """The primary metric's difference and intervals of all comparisons."""
+    rows = primary_rows(results)
+    figure = Figure((4.8, 0.9 + 0.5 * len(rows)), layout='constrained')
+    ax = figure.subplots()
+    ax.axvline(0, color='#9a9a9a', linewidth=1, zorder=0)
+    # Names are above their intervals, where they do not squeeze the axes.
+    place = dict(transform=ax.get_yaxis_transform(), fontsize=8)
+    box = dict(facecolor='white', edgecolor='none', pad=1)
+    for y, ((first, second), row) in enumerate(rows.iterrows()):
+        colour = COLOURS[0] if row['significant'] is True else '#777777'
+        for over, shift, width in (('seeds', -0.08, 3), ('images', 0.08, 1)):
+            ends = 100 * row[[f'{over}_low', f'{over}_high']].astype(float)
+            ax.plot(ends, [y + shift] * 2, color=colour, lw=width)
+        ax.plot(100 * row['difference'], y, 'o', color=colour, ms=5)
+        ax.text(0.01, y - 0.24, f'{second} minus {first}', bbox=box, **place)
+    ax.set(ylim=(len(rows) - 0.5, -0.65), yticks=[])
+    ax.set_xlabel(f'difference in {results.plan.metric}, points')
+    caption = (
+        'Differences of all comparisons. Thick: 95% over seeds; thin: 95% '
+        'over images; coloured: significant after Holm.'
     )
+    return Plot('comparisons', caption, figure)
 
 
-def _draw_precision(ax: Axes, summary: PairSummary) -> None:
-    recall = np.linspace(0, 1, 101)
-    for model, runs in summary.models:
-        for iou, line in zip(CURVE_IOUS, ('-', '--')):
-            curves = [run['precision'][str(iou)] for run in runs]
-            mean = np.mean(np.array(curves, dtype=float), axis=0)
-            ax.plot(
-                recall,
-                mean,
-                line,
-                color=COLOURS[model],
-                label=f'{model}, IoU {iou}',
-            )
-    _unit(ax, 'recall', 'precision')
-    ax.set_xlim(0, 1)
-    ax.legend(loc='upper right')
+@matplotlib.rc_context(STYLE)
+def draw_curves(
+    results: Results, name: str, metric: str, caption: str, axes: Sequence[str]
+) -> Plot:
+    """A metric of all detectors along its curve: mean and deviation.
 
-
-def _draw_recall(ax: Axes, summary: PairSummary) -> None:
-    for model, runs in summary.models:
-        for number, line in RECALL_AT:
-            curves = [run['recall']['all'][str(number)] for run in runs]
-            mean = np.mean(np.array(curves, dtype=float), axis=0)
-            ax.plot(
-                IOU_THRS,
-                mean,
-                line,
-                color=COLOURS[model],
-                label=f'{model}, {number}',
-            )
-    _unit(ax, 'IoU', 'recall')
-    ax.legend(loc='upper right')
-
-
-def _unit(ax: Axes, x: str, y: str) -> None:
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    ax.set_ylim(0, 1)
+    Args:
+        results (Results): With values of the metric.
+        name (str): Stem of the plot's files.
+        metric (str): One of ``columns`` that has an ``at``.
+        caption (str): What it shows.
+        axes (Sequence[str]): Labels of x and y.
+    """
+    columns = columns_of(results, f'{metric}*')
+    x = [as_number(at) for _, at in columns]
+    scale = UNITS[metric][0] if metric in UNITS else 100
+    mean, std = (pivot(results, columns, how) for how in ('mean', 'std'))
+    figure = Figure((4.4, 2.8 + 0.19 * len(mean)), layout='constrained')
+    ax = figure.subplots()
+    looks = zip(mean.index, itertools.cycle(COLOURS), itertools.cycle(MARKERS))
+    for detector, colour, marker in looks:
+        y, band = scale * mean.loc[detector], scale * std.loc[detector]
+        if y.notna().any():
+            look = dict(marker=marker if len(x) <= 20 else '', ms=4)
+            ax.plot(x, y, color=colour, label=detector, **look)
+            ends = (y - band, y + band)
+            ax.fill_between(x, *ends, color=colour, alpha=0.2, lw=0)
+    if columns[0][1][0] == '@':
+        ax.set_xscale('log')
+        ax.set_xticks(x, [f'{n:g}' for n in x])
+        ax.xaxis.set_minor_locator(NullLocator())
+    if metric in ('FP', 'proposal FP'):
+        ax.set_yscale('log')
+    ax.set(xlabel=axes[0], ylabel=axes[1])
+    # Below the axes, however many and long the names are.
+    place = dict(loc='upper center', bbox_to_anchor=(0.5, -0.17), fontsize=8)
+    ax.legend(**place)
+    return Plot(name, caption, figure)

@@ -61,11 +61,11 @@ class Display:
         self.ended[job.name] = 'done' if succeeded else 'failed'
         if succeeded:
             self._learn(job.detector, job.folder)
-        self.console.print(f'{job.name}: {self.ended[job.name]}', markup=False)
+        self._say(f'{job.name}: {self.ended[job.name]}')
         if not succeeded:
             lines = [f'see {job.log}', *last_lines(job.log, 5)]
             for line in lines:
-                self.console.print(f'  {line}', markup=False)
+                self._say(f'  {line}')
 
     def update(self, states: Dict[str, str]) -> None:
         """Show the jobs' present states.
@@ -78,7 +78,10 @@ class Display:
             self.live.refresh()
         elif time.time() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.time()
-            self.console.print(self._line(), markup=False, soft_wrap=True)
+            self._say(self._line())
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _learn(self, detector: str, folder: Path) -> None:
         """Take the times of a finished run's phases."""

@@ -11,62 +11,44 @@ import torch
 
 from ..version import __version__
 
-_PACKAGES = (
-    'torch',
-    'torchvision',
-    'mmcv',
-    'mmengine',
-    'mmdet',
-    'pycocotools',
-    'numpy',
-)
+_PACKAGES = 'torch torchvision mmcv mmengine mmdet pycocotools numpy'
 
 
 def environment(device: torch.device) -> Dict[str, Optional[str]]:
     """Versions, commit and hardware of this process."""
     found = dict(python=platform.python_version(), mmdet_klrpn=__version__)
-    for package in _PACKAGES:
+    for package in _PACKAGES.split():
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # an unusual build of it
             found[package] = None
-    found.update(
-        commit=git_commit(),
+    return dict(
+        found,
+        commit=_git_commit(),
         system=f'{platform.system()} {platform.machine()}',
-        device=device_name(device),
+        device=_device_name(device),
         threads=str(torch.get_num_threads()),
     )
-    return found
 
 
-def git_commit() -> Optional[str]:
+def _git_commit() -> Optional[str]:
     """Commit of the package's checkout, '+' where files were changed."""
-    command = ['git', '-C', str(Path(__file__).parent)]
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            [*command, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
+    git = ['git', '-C', str(Path(__file__).parent)]
+    git += ['describe', '--always', '--dirty=+', '--abbrev=12', '--exclude=*']
     try:
-        changed = git('status', '--porcelain', '--untracked-files=no')
-        return git('rev-parse', '--short=12', 'HEAD') + '+' * bool(changed)
+        return subprocess.check_output(
+            git, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return None  # installed from a wheel
 
 
-def device_name(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     """Model of the GPU or CPU."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
-    try:
-        text = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        text = ''
+    info = Path('/proc/cpuinfo')
+    text = info.read_text() if info.is_file() else ''
     found = re.search(r'model name\s*: (.+)', text)
     return found[1] if found else platform.processor() or 'CPU'
 

@@ -1,14 +1,16 @@
 """Recall of the proposals alone."""
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
 
 from ..evaluation.functional import match_coco_proposals
-from .columns import AREAS, RECALL_NUMBERS
+from .columns import AR_NAMES, AREAS, IOUS, RECALL_NUMBERS
+from .detection import false_positives, pool
 
 NOT_FOUND = np.iinfo(np.int32).max
+# Images matched at a time, since pycocotools needs a kilobyte a proposal.
+_CHUNK = 500
 
 
 class Recalls(NamedTuple):
@@ -19,10 +21,13 @@ class Recalls(NamedTuple):
             each of ``AREAS``, by so many proposals as ``RECALL_NUMBERS``
             says, at IoU 0.5 to 0.95.
         objects (np.ndarray): (I, A) how many there are.
+        false_positives (np.ndarray): (9, ) an image, at the recalls of
+            ``EQUAL_RECALLS``, of as many proposals as the largest number.
     """
 
     found: np.ndarray
     objects: np.ndarray
+    false_positives: np.ndarray
 
     def of(self, weights: np.ndarray) -> np.ndarray:
         """Recall if each image counted so many times.
@@ -33,6 +38,7 @@ class Recalls(NamedTuple):
         Returns:
             np.ndarray: (R, A, N, T), NaN where there is no object.
         """
+        weights = np.asarray(weights, dtype=float)  # for the BLAS
         found = np.tensordot(weights, self.found, axes=1)
         objects = np.tensordot(weights, self.objects, axes=1)
         with np.errstate(invalid='ignore'):
@@ -41,6 +47,18 @@ class Recalls(NamedTuple):
     def recall(self) -> np.ndarray:
         """Recall over all images, (A, N, T)."""
         return self.of(np.ones((1, len(self.objects))))[0]
+
+
+def name_recalls(recall: np.ndarray) -> Dict[Tuple[str, str], np.ndarray]:
+    """Recalls of (..., A, N, T) by ``metric`` and ``at``, each (...)."""
+    named = {}
+    for j, number in enumerate(RECALL_NUMBERS):
+        for i, name in enumerate(AR_NAMES):
+            named[name, f'@{number}'] = recall[..., i, j, :].mean(axis=-1)
+        if number in (100, 1000):
+            for k, iou in enumerate(IOUS):
+                named[f'recall{number}', iou] = recall[..., 0, j, k]
+    return named
 
 
 class ObjectRanks(NamedTuple):
@@ -101,37 +119,31 @@ def evaluate_proposals(ground_truth: dict, predictions: List[dict]) -> Recalls:
         ground_truth (dict): COCO annotations; every category in it counts.
         predictions (list[dict]): Of each image ``img_id``, ``bboxes`` (n, 4)
             in pixels of the original image and ``scores`` (n, ), descending.
+
+    Returns:
+        Recalls: Images are in the order of their ids.
     """
-    return _count(
-        match_coco_proposals(ground_truth, predictions, RECALL_NUMBERS)
-    )
-
-
-def _count(coco_eval: COCOeval) -> Recalls:
-    """Count matches by image."""
-    params = coco_eval.params
-    images, areas = len(params.imgIds), len(params.areaRng)
-    shape = images, areas, len(RECALL_NUMBERS), len(params.iouThrs)
+    predictions = sorted(predictions, key=lambda image: image['img_id'])
+    shape = len(predictions), len(AREAS), len(RECALL_NUMBERS), len(IOUS)
     found = np.zeros(shape, dtype=np.int32)
     objects = np.zeros(shape[:2], dtype=np.int32)
-    for position, match in enumerate(coco_eval.evalImgs):
-        if match is None:
-            continue
-        area, image = divmod(position, images)
-        objects[image, area] = np.sum(match['gtIgnore'] == 0)
-        hits = (match['dtMatches'] != 0) & ~match['dtIgnore'].astype(bool)
-        for i, number in enumerate(RECALL_NUMBERS):
-            found[image, area, i] = hits[:, :number].sum(axis=1)
-    return Recalls(found, objects)
-
-
-def recall_table(recalls: Recalls) -> Dict[str, Dict[str, List[float]]]:
-    """Recall by area, then number of proposals, at each IoU threshold."""
-    recall = recalls.recall()
-    return {
-        area: {
-            str(number): recall[i, j].tolist()
-            for j, number in enumerate(RECALL_NUMBERS)
-        }
-        for i, area in enumerate(AREAS)
-    }
+    pooled = []
+    for start in range(0, len(predictions), _CHUNK):
+        chunk = predictions[start : start + _CHUNK]
+        matches = match_coco_proposals(
+            ground_truth, chunk, RECALL_NUMBERS
+        ).evalImgs
+        pooled.append(pool(matches[: len(chunk)]))
+        for position, match in enumerate(matches):
+            if match is None:
+                continue
+            area, image = divmod(position, len(chunk))
+            image += start
+            objects[image, area] = np.sum(match['gtIgnore'] == 0)
+            hits = (match['dtMatches'] != 0) & ~match['dtIgnore'].astype(bool)
+            for i, number in enumerate(RECALL_NUMBERS):
+                found[image, area, i] = hits[:, :number].sum(axis=1)
+    scores, hits = map(np.concatenate, zip(*pooled))
+    total = int(objects[:, 0].sum())
+    errors = false_positives(scores, hits, total, len(predictions))
+    return Recalls(found, objects, errors)

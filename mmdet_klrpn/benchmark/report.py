@@ -1,82 +1,167 @@
-"""A report in four forms: page, Markdown, CSV and JSON."""
+"""A report in every form: page, Markdown, CSV, LaTeX, SVG and PDF."""
 
-import json
+import re
 from pathlib import Path
-from typing import List, Sequence
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from .page import to_html
-from .plan import Plan
-from .quantities import QUANTITIES
-from .sections import Fold, Section, sections
-from .summary import PairSummary
-from .tables import to_csv
-from .trade_off import reaches
+import jinja2
+import yaml
+from markupsafe import Markup, escape
+
+from . import tables
+from .examples import Example, find_examples
+from .plan import Comparison, slug
+from .plots import Plot, draw_curves, draw_forest
+from .results import Results
+from .tables import BOLD, DASH, Table
+
+TEMPLATES = Path(__file__).parent / 'templates'
 
 
-def write_report(
-    plan: Plan, summaries: Sequence[PairSummary], out: Path
-) -> List[Path]:
+class Section(NamedTuple):
+    """A part of a report, as sections.yaml lists them."""
+
+    title: str
+    texts: Tuple[str, ...]
+    tables: List[Table]
+    plots: List[Plot]
+    examples: List[Example]
+
+
+def write_report(results: Results, out: Path) -> List[Path]:
     """Write a report's files.
 
     Args:
-        plan (Plan): For title and note.
-        summaries (Sequence[PairSummary]): What it tells.
+        results (Results): What it tells.
         out (Path): Folder of the files, made if missing.
 
     Returns:
-        list[Path]: The files: a page that needs no other file, Markdown, all
-        values of all runs as CSV, and means, differences and intervals as
-        JSON.
+        list[Path]: ``index.html``, a page that needs no other file;
+        ``report.md``, which shows the plots; ``results.csv`` and
+        ``comparisons.csv``, unrounded; every table as CSV and LaTeX; every
+        plot as SVG and PDF; examples as JPEG.
     """
-    parts = sections(plan, summaries)
-    contents = {
-        'index.html': to_html(plan.title, parts),
-        'report.md': to_markdown(plan.title, parts),
-        'results.csv': to_csv(summaries),
-        'results.json': json.dumps(to_json(summaries), indent=1) + '\n',
+    folders = [out / name for name in ('tables', 'plots', 'examples')]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    parts = sections(results)
+    files = {
+        **render(results, parts),
+        'results.csv': results.frame.to_csv(index=False),
+        'comparisons.csv': results.comparisons.to_csv(index=False),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in contents.items():
+    for name, text in files.items():
         (out / name).write_text(text)
-    return [out / name for name in contents]
-
-
-def to_markdown(title: str, parts: Sequence[Section]) -> str:
-    """A report without its plots and configs."""
-    blocks = [f'# {title}']
+    paths = [out / name for name in files]
     for part in parts:
-        blocks += [f'## {part.title}', *part.paragraphs]
-        folded = [fold for fold in part.folded if not isinstance(fold, Fold)]
-        for table in (*part.tables, *folded):
-            blocks += [f'### {table.title}', table.markdown()]
-    return '\n\n'.join(blocks) + '\n'
+        for folder, items in zip(folders, part[2:]):
+            paths += [path for item in items for path in item.write(folder)]
+    return paths
 
 
-def to_json(summaries: Sequence[PairSummary]) -> List[dict]:
-    """Values, differences and intervals of each pair, in [0, 1] or units."""
-    return [
-        dict(
-            pair=summary.pair.name,
-            seeds=summary.seeds,
-            notes=summary.notes,
-            values={
-                quantity.name: {
-                    model: [quantity.read(run) for run in runs]
-                    for model, runs in summary.models
-                }
-                for quantity in QUANTITIES
-            },
-            differences={
-                name: found._asdict()
-                for name, found in summary.differences.items()
-            },
-            reaches=[
-                dict(
-                    baseline=reach.baseline._asdict(),
-                    kl_rpn=reach.kl_rpn and reach.kl_rpn._asdict(),
-                )
-                for reach in (reaches(summary) if summary.seeds else ())
-            ],
-        )
-        for summary in summaries
+def render(results: Results, parts: List[Section]) -> dict:
+    """The page and the Markdown, by the names of their files."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name == 'index.html.j2',
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters['bold'] = lambda text: Markup(
+        BOLD.sub(r'<strong>\1</strong>', str(escape(text)))
+    )
+    # Words are read from the left, figures compared by their right ends.
+    environment.tests['words'] = re.compile('[A-Za-z]{4}').search
+    cells = tables.headline(results).to_dict('records')
+    given = dict(
+        plan=results.plan,
+        notes=results.notes,
+        runs=results.runs,
+        sections=parts,
+        verdicts=[
+            verdict(pair, row, results.plan.metric)
+            for pair, row in zip(results.plan.compare, cells)
+        ],
+    )
+    return {
+        name: environment.get_template(f'{name}.j2').render(given)
+        for name in ('index.html', 'report.md')
+    }
+
+
+def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
+    """What the primary metric says of a comparison.
+
+    Args:
+        pair (Comparison): The detectors.
+        cells (dict[str, str]): Its row of :func:`tables.headline`.
+        metric (str): Name of the metric.
+
+    Returns:
+        str: A sentence, of which a significant difference is within ``**``.
+    """
+    first, second = pair[:2]
+    if cells['difference'] == DASH:
+        return f'{second} and {first}: {metric} is not measured of both.'
+    difference, seeds, p = (
+        cells[name] for name in ('difference', 'seeds', 'p after Holm')
+    )
+    proof = [
+        f'95% over {seeds} seeds {cells["95% over seeds"]}',
+        f'over images {cells["95% over images"]}',
+        f'p {p} after Holm' if p[0] == '<' else f'p = {p} after Holm',
     ]
+    proof = f' ({"; ".join(part for part in proof if DASH not in part)}).'
+    if BOLD.match(difference):
+        side = 'above' if '+' in difference else 'below'
+        text = f'{second} is {difference.strip("*+-")} {metric} {side} {first}'
+        return f'**{text}**{proof}'
+    if seeds == '1 + 1':
+        start = 'One seed each: no verdict.'
+    elif p == DASH:
+        few = '1' in seeds.split(' + ')
+        reason = f'{seeds} seeds' if few else 'No interval over images'
+        start = f'{reason}: no verdict.'
+    else:
+        start = 'No difference shown:'
+    return f'{start} {second} minus {first} is {difference} {metric}{proof}'
+
+
+def sections(results: Results) -> List[Section]:
+    """What sections.yaml lists, without what has no value."""
+    found = []
+    for part in yaml.safe_load((TEMPLATES / 'sections.yaml').read_text()):
+        pairs = results.plan.compare if 'pair' in part else [None]
+        found += [_section(results, part, pair) for pair in pairs]
+    return [section for section in found if any(section[1:])]
+
+
+def _section(
+    results: Results, part: dict, pair: Optional[Comparison]
+) -> Section:
+    names = dict(metric=results.plan.metric)
+    if pair:
+        names.update(first=pair.first, second=pair.second)
+        names['slug'] = f'{slug(pair.first)}_{slug(pair.second)}'
+    texts, shown, plots, examples = part.get('texts', []), [], [], []
+    for spec in part.get('tables', ()):
+        given = [pair] if pair else []
+        if 'columns' in spec:
+            given = [tables.columns_of(results, *spec['columns'])]
+            if not given[0]:
+                continue
+        cells = getattr(tables, spec.get('of', 'counted'))(results, *given)
+        if not cells.empty:
+            heads = (spec[key].format(**names) for key in ('name', 'caption'))
+            first = spec.get('rows', 'detector')
+            shown.append(tables.table(*heads, cells, first))
+    if part.get('forest') and results.plan.compare:
+        plots.append(draw_forest(results))
+    for spec in part.get('plots', ()):
+        if tables.columns_of(results, spec['metric'] + '*'):
+            plots.append(draw_curves(results, **spec))
+    if part.get('examples'):
+        examples, gone = find_examples(results)
+        texts = [*texts, gone] if examples else [gone]
+    title = part['title'].format(**names)
+    return Section(title, [t for t in texts if t], shown, plots, examples)

@@ -1,116 +1,72 @@
-"""Intervals of a difference: over seeds, and over test images."""
+"""Intervals and p-values of a difference: over seeds, and over images."""
 
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-Interval = Tuple[float, float]
+# Lower and upper end of a 95% interval, and the p-value of no difference.
+Interval = Tuple[float, float, float]
+NO_INTERVAL: Interval = (float('nan'),) * 3
 
 
-class Difference(NamedTuple):
-    """A difference between two detectors, KL-RPN's minus the baseline's.
+def welch(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Interval of ``mean(second) - mean(first)`` over seeds, and its p.
 
-    Attributes:
-        mean (float): Difference of the means over seeds.
-        over_seeds (tuple[float, float], optional): 95% interval of Student's
-            t of the differences by seed; None with fewer than two seeds.
-        over_images (tuple[float, float], optional): 95% interval of the
-            paired bootstrap over test images; None where there is none.
-    """
-
-    mean: float
-    over_seeds: Optional[Interval]
-    over_images: Optional[Interval]
-
-    @property
-    def clear(self) -> bool:
-        """Whether each interval excludes 0, and there is one over seeds."""
-        intervals = [i for i in (self.over_seeds, self.over_images) if i]
-        return self.over_seeds is not None and all(
-            low > 0 or high < 0 for low, high in intervals
-        )
-
-
-def student_interval(differences: Sequence[float]) -> Optional[Interval]:
-    """95% interval of the mean of differences that are paired by seed.
-
-    Mean +- t s / sqrt(n) with n - 1 degrees of freedom: what is expected of
-    other seeds on the same data.
+    Welch, "The generalization of 'Student's' problem when several different
+    population variances are involved", Biometrika 34, 1947. Seeds of two
+    detectors need be neither paired nor as many.
 
     Returns:
-        tuple[float, float], optional: None with fewer than two.
+        tuple[float, float, float]: NaN with fewer than two seeds of either,
+        or a NaN among the values. Without any variance, both ends are the
+        difference, and p is 0, or 1 of no difference.
     """
-    values = np.asarray(differences, dtype=float)
-    if len(values) < 2:
-        return None
-    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean() - half), float(values.mean() + half)
+    one, two = np.asarray(first, float), np.asarray(second, float)
+    if min(len(one), len(two)) < 2 or np.isnan([*one, *two]).any():
+        return NO_INTERVAL
+    difference = float(two.mean() - one.mean())
+    squares = np.array([v.var(ddof=1) / len(v) for v in (one, two)])
+    error = float(np.sqrt(squares.sum()))
+    # Equal values have some variance where their mean is rounded.
+    if error <= 1e-12 * np.abs([*one, *two]).max():
+        return difference, difference, float(abs(difference) <= error)
+    freedom = error**4 / sum(squares**2 / [len(one) - 1, len(two) - 1])
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+    return difference - half, difference + half, p
 
 
-def draw_samples(num_images: int, resamples: int, seed: int = 0) -> np.ndarray:
-    """Resamples of the test images, (R, I) positions.
+def bootstrap(first: np.ndarray, second: np.ndarray) -> Interval:
+    """Percentile interval of ``second - first`` over images, and its p.
 
-    Seeded, and so the same for each run: of both models and of all seeds.
-    """
-    generator = np.random.default_rng(seed)
-    return generator.integers(num_images, size=(resamples, num_images))
-
-
-def count_samples(samples: np.ndarray) -> np.ndarray:
-    """How often each image is in each resample, (R, I)."""
-    return np.stack(
-        [np.bincount(row, minlength=samples.shape[1]) for row in samples]
-    )
-
-
-def percentile_interval(differences: np.ndarray) -> Optional[Interval]:
-    """95% percentile interval of differences, one of each resample.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters
+    13 and 15.
 
     Args:
-        differences (np.ndarray): (R, ), NaN where a resample holds nothing
-            to measure.
-
-    Returns:
-        tuple[float, float], optional: None if there is no resample.
+        first (np.ndarray): (R, ), a mean over seeds for each resample of the
+            images; NaN where it holds nothing to measure.
+        second (np.ndarray): That of the other detector on the same resamples.
     """
-    valid = differences[~np.isnan(differences)]
-    if not len(valid):
-        return None
-    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    low, high = np.quantile(valid, tails)
-    return float(low), float(high)
+    drawn = second - first
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    fewer = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
+    p = min(2 * (1 + fewer) / (1 + len(drawn)), 1)
+    return float(low), float(high), float(p)
 
 
-def compare(
-    baseline: Sequence[float],
-    kl_rpn: Sequence[float],
-    resampled: Optional[Tuple[np.ndarray, np.ndarray]] = None,
-) -> Difference:
-    """Compare a metric of two detectors.
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P-values adjusted for how many comparisons are made; NaN stays.
 
-    Args:
-        baseline (Sequence[float]): Values by seed.
-        kl_rpn (Sequence[float]): Values of the same seeds, in their order.
-        resampled (tuple[np.ndarray, np.ndarray], optional): (S, R) values of
-            each seed and resample of the test images, of the baseline and of
-            KL-RPN.
-
-    Raises:
-        ValueError: If the seeds are not as many.
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
+    Scandinavian Journal of Statistics 6, 1979.
     """
-    if len(baseline) != len(kl_rpn) or not len(baseline):
-        raise ValueError(
-            f'seeds must be paired, but are {len(baseline)} and {len(kl_rpn)}'
-        )
-    differences = np.subtract(kl_rpn, baseline)
-    over_images = None
-    if resampled is not None:
-        first, second = (np.asarray(values) for values in resampled)
-        over_images = percentile_interval(second.mean(0) - first.mean(0))
-    return Difference(
-        float(differences.mean()),
-        student_interval(differences),
-        over_images,
-    )
+    adjusted = np.array(p_values, dtype=float)
+    order = np.argsort(adjusted)[: np.sum(~np.isnan(adjusted))]
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted

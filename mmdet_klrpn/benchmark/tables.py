@@ -1,147 +1,330 @@
-"""Tables of a report: as cells, Markdown and CSV."""
+"""Tables of a report: pivots of its frames, as text in every form."""
 
-import csv
-import io
-from typing import Iterable, List, NamedTuple, Optional, Sequence
+import re
+from pathlib import Path
+from typing import List, NamedTuple, Sequence, Tuple
 
-from .quantities import COSTS, DASH, PRECISIONS, RECALLS, Quantity
-from .statistics import Interval
-from .summary import PairSummary
-from .trade_off import points
+import numpy as np
+import pandas as pd
+
+from .columns import AREAS
+from .plan import Comparison
+from .results import Results
+
+Column = Tuple[str, str]  # metric and at
+DASH = '\N{EN DASH}'  # stands for what was not measured
+BOLD = re.compile(r'\*\*(.*?)\*\*')
+STAGE = 'second_stage_ms'
+# How a metric's value is printed: factor, digits and label. All others are
+# in [0, 1] and printed in points.
+UNITS = {
+    'FP': (1, 2, 'FP'),
+    'proposal FP': (1, 2, 'proposal FP'),
+    'proposals': (1, 0, 'proposals'),
+    'parameters': (1e-6, 2, 'parameters, M'),
+    'flops': (1e-9, 2, 'FLOPs, G'),
+    'training_s': (1, 3, 'training, s an iteration'),
+    'training_mb': (1, 0, 'training memory, MB'),
+    'inference_mb': (1, 0, 'inference memory, MB'),
+    'ms': (1, 1, 'ms an image'),
+    'first_stage_ms': (1, 1, 'first stage, ms'),
+    STAGE: (1, 1, 'second stage, ms'),
+}
 
 
 class Table(NamedTuple):
-    """Cells of a table.
+    """Cells of a table as text.
 
     Attributes:
-        title (str): Its heading.
-        header (tuple[str]): Of its columns.
-        rows (list[list[str]]): Cells; of a difference whose intervals exclude
-            0, within ``**``.
+        name (str): Of its files.
+        caption (str): What it shows.
+        frame (pd.DataFrame): Cells, of which the first column names the
+            rows. What is significant is within ``**``.
     """
 
-    title: str
-    header: Sequence[str]
-    rows: List[List[str]]
+    name: str
+    caption: str
+    frame: pd.DataFrame
 
     def markdown(self) -> str:
         """As a table of Markdown."""
-        rule = ['---'] + ['---:'] * (len(self.header) - 1)
-        lines = [self.header, rule, *self.rows]
-        return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def _mean(quantity: Quantity, runs: Sequence[dict]) -> Optional[float]:
-    values = [quantity.read(run) for run in runs]
-    if not values or None in values:
-        return None
-    return sum(values) / len(values)
-
-
-def show_interval(
-    quantity: Quantity, interval: Optional[Interval], sign: str = '+'
-) -> str:
-    """An interval as 'low to high'; a dash if there is none."""
-    if interval is None:
-        return DASH
-    low, high = (quantity.show(end, sign) for end in interval)
-    return f'{low} to {high}'
-
-
-def means(
-    title: str,
-    quantities: Sequence[Quantity],
-    summaries: Sequence[PairSummary],
-) -> Table:
-    """A row for each model: means over seeds."""
-    rows = []
-    for summary in summaries:
-        for model, runs in summary.models:
-            cells = [q.show(_mean(q, runs)) for q in quantities]
-            rows.append([f'{summary.pair.name}, {model}', *cells])
-    return Table(title, ['', *(q.name for q in quantities)], rows)
-
-
-def differences(summary: PairSummary) -> Table:
-    """A row for each quantity: both models, difference and intervals."""
-    rows = []
-    for quantity in PRECISIONS + RECALLS:
-        found = summary.differences.get(quantity.name)
-        cells = [
-            quantity.show(_mean(quantity, runs)) for _, runs in summary.models
+        rows = [
+            [str(cell).replace('|', r'\|') for cell in row]
+            for row in (self.frame.columns, *self.frame.to_numpy())
         ]
-        if found is None:
-            rows.append([quantity.name, *cells, DASH, DASH, DASH])
-            continue
-        shown = quantity.show(found.mean, '+')
-        rows.append(
-            [
-                quantity.name,
-                *cells,
-                f'**{shown}**' if found.clear else shown,
-                show_interval(quantity, found.over_seeds),
-                show_interval(quantity, found.over_images),
-            ]
+        rows.insert(1, ['---'] + ['---:'] * (len(rows[0]) - 1))
+        return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+    def write(self, folder: Path) -> List[Path]:
+        """Write it as CSV and, for the package booktabs, as LaTeX."""
+        csv, tex = (folder / f'{self.name}.{kind}' for kind in ('csv', 'tex'))
+        plain = self.frame.replace(BOLD, r'\1', regex=True)
+        plain.to_csv(csv, index=False, lineterminator='\n')
+        form = 'l' + 'r' * (len(self.frame.columns) - 1)
+        text = self.frame.to_latex(
+            index=False, escape=True, column_format=form
         )
-    header = ['', 'RPN', 'KL-RPN', 'difference']
-    header += ['95% over seeds', '95% over images']
-    return Table(f'{summary.pair.name}: difference', header, rows)
+        tex.write_text(BOLD.sub(r'\\textbf{\1}', text))
+        return [csv, tex]
 
 
-def by_proposals(summaries: Sequence[PairSummary]) -> Table:
-    """A row for each model: AP at each number of proposals."""
-    numbers = sorted(
-        {
-            point.number
-            for summary in summaries
-            for _, runs in summary.models
-            for point in points(runs)
-        }
+def table(name: str, caption: str, cells: pd.DataFrame, rows: str) -> Table:
+    """A table of cells whose index, headed by ``rows``, names the rows."""
+    frame = cells.astype(object).where(cells.notna(), DASH).astype(str)
+    frame.insert(0, rows, cells.index.astype(str))
+    return Table(name, caption, frame)
+
+
+def label(metric: str, at: str) -> str:
+    """A metric's name, with the unit unless it is points."""
+    name = UNITS[metric][2] if metric in UNITS else metric.replace('_', ' ')
+    between = ' ' * (metric in UNITS) if at[:1] in ('', '@') else ' at '
+    return f'{name}{between}{at}'.strip()
+
+
+def show(metric: str, value: float, sign: str = '') -> str:
+    """A value as printed, in points or its own unit; a dash for NaN."""
+    if pd.isna(value):
+        return DASH
+    factor, digits = UNITS.get(metric, (100, 1))[:2]
+    return f'{value * factor:{sign}.{digits}f}'
+
+
+def show_p(p: float) -> str:
+    """A p-value to three digits; a dash for NaN."""
+    return DASH if pd.isna(p) else '< 0.001' if p < 0.001 else f'{p:.3f}'
+
+
+def columns_of(results: Results, *names: str) -> List[Column]:
+    """Columns by name: 'AP', 'AR@100', or 'AP*' for all that AP is at.
+
+    Args:
+        results (Results): Its frame tells at what a metric is measured.
+        *names (str): 'AP*10' is for each tenth of them, ascending.
+    """
+    columns: List[Column] = []
+    for name in names:
+        metric, star, step = name.partition('*')
+        if star:
+            rows = results.frame[results.frame['metric'] == metric]
+            ats = sorted(set(rows['at']) - {''}, key=as_number)
+            columns += [(metric, at) for at in ats[:: int(step or 1)]]
+        else:
+            metric, mark, number = name.partition('@')
+            columns.append((metric, mark + number))
+    return columns
+
+
+def as_number(at: str) -> float:
+    """What a curve is indexed by, as a number."""
+    return float(at.lstrip('@'))
+
+
+def pivot(
+    results: Results, columns: Sequence[Column], how: str = 'mean'
+) -> pd.DataFrame:
+    """Detectors' 'mean' or 'std' over seeds by (metric, at).
+
+    It is NaN where a seed has no value, such as the false positives at a
+    recall that it does not reach: a mean of the others would flatter.
+    """
+    keys = ['metric', 'at']
+    wanted = pd.MultiIndex.from_frame(pd.DataFrame(columns, columns=keys))
+    rows = results.frame[results.frame.set_index(keys).index.isin(wanted)]
+    values = rows.groupby(['detector', *keys])['value']
+    found = values.agg(how).where(values.count() == values.size())
+    names = [detector.name for detector in results.plan.detectors]
+    return found.unstack(keys).reindex(index=names).reindex(columns=wanted)
+
+
+def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """A row for each detector: mean and standard deviation over seeds."""
+    mean, std = (
+        pivot(results, columns, how).astype(object) for how in ('mean', 'std')
     )
+    for column in columns:
+        for cells in (mean, std):
+            cells[column] = [show(column[0], v) for v in cells[column]]
+    return mean + (' ± ' + std).where(std != DASH, '')
+
+
+def counted(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """The means, and how many of the planned seeds they are of."""
+    cells = means(results, columns).set_axis(headings(columns), axis=1)
+    rows = results.frame[results.frame['value'].notna()]
+    rows = rows[rows['metric'].isin([metric for metric, _ in columns])]
+    found = rows.groupby('detector')['seed'].nunique()
+    cells['seeds'] = [
+        f'{found.get(d.name, 0)} of {len(results.plan.seeds_of(d))}'
+        for d in results.plan.detectors
+    ]
+    return cells
+
+
+def headings(columns: Sequence[Column]) -> List[str]:
+    """Labels of columns, without the metric where there is but one."""
+    if len({metric for metric, _ in columns}) == 1 < len(columns):
+        return [at for _, at in columns]
+    return [label(*column) for column in columns]
+
+
+def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """A row for each comparison: the second's mean divided by the first's."""
+    found = pivot(results, columns).set_axis(headings(columns), axis=1)
+    pairs = [pair[:2] for pair in results.plan.compare]
+    rows = [found.loc[second] / found.loc[first] for first, second in pairs]
+    cells = [
+        [f'{ratio:.2f}' if np.isfinite(ratio) else DASH for ratio in row]
+        for row in rows
+    ]
+    names = [f'{second} / {first}' for first, second in pairs]
+    return pd.DataFrame(cells, names, found.columns)
+
+
+def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
+    """The rows of ``results.comparisons`` of a pair, by (metric, at)."""
+    rows = results.comparisons
+    of_pair = (rows['first'] == pair.first) & (rows['second'] == pair.second)
+    return rows[of_pair].set_index(['metric', 'at'], drop=False)
+
+
+def primary_rows(results: Results) -> pd.DataFrame:
+    """The primary metric's row of each comparison, NaN if not measured."""
+    rows = results.comparisons
+    rows = rows[rows['metric'] + rows['at'] == results.plan.metric]
+    rows = rows.set_index(['first', 'second'])
+    return rows.reindex([tuple(pair[:2]) for pair in results.plan.compare])
+
+
+def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cells of rows of ``results.comparisons``, bold where significant."""
+
+    def cells(row: dict) -> List[str]:
+        ends = ('seeds_low', 'seeds_high', 'images_low', 'images_high')
+        text, *ends = (
+            show(row['metric'], row[name], '+')
+            for name in ('difference', *ends)
+        )
+        return [
+            f'**{text}**' if row['significant'] is True else text,
+            DASH if DASH in ends[:2] else ' to '.join(ends[:2]),
+            DASH if DASH in ends[2:] else ' to '.join(ends[2:]),
+            show_p(row['p']),
+            show_p(row['p_holm']),
+        ]
+
+    names = ['difference', '95% over seeds', '95% over images', 'p']
+    found = [cells(row) for row in rows.to_dict('records')]
+    return pd.DataFrame(found, rows.index, [*names, 'p after Holm'])
+
+
+def headline(results: Results) -> pd.DataFrame:
+    """A row for each comparison: the primary metric."""
+    rows = primary_rows(results)
+    cells = difference_cells(rows)
+    seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
+    seeds = seeds.astype(str)
+    cells['seeds'] = seeds['seeds_first'] + ' + ' + seeds['seeds_second']
+    return cells.set_axis([f'{b} minus {a}' for a, b in rows.index])
+
+
+def differences(results: Results, pair: Comparison) -> pd.DataFrame:
+    """A row for each metric: both detectors, difference and intervals."""
+    rows = pair_rows(results, pair)
+    rows = rows[rows['at'].str.match('@|$') | rows['metric'].isin(UNITS)]
+    order = rows['metric'].unique().tolist().index
+    columns = sorted(
+        rows.index, key=lambda c: (order(c[0]), as_number(c[1] or '0'))
+    )
+    cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
+    both = means(results, columns).loc[list(pair[:2])].T
+    cells = pd.concat([both, cells], axis=1)
+    return cells.set_axis([label(*column) for column in columns])
+
+
+def built(results: Results, pair: Comparison) -> pd.DataFrame:
+    """A row for each part of the two built models."""
+    runs = {name: results.runs.get(name) for name in pair[:2]}
+    parts = {name: r[0]['built'] if r else {} for name, r in runs.items()}
+    keys = dict.fromkeys(key for part in parts.values() for key in part)
+    cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
+    same = cells[pair.first] == cells[pair.second]
+    return cells.assign(differs=np.where(same, 'no', 'yes'))
+
+
+def by_class(results: Results) -> pd.DataFrame:
+    """A row for each class: AP of each detector, and each difference."""
+    rows = results.frame[results.frame['metric'] == 'class AP']
+    objects = rows.groupby('at', sort=False)['n'].max().astype(int)
+    columns = [('class AP', name) for name in objects.index]
+    cells = means(results, columns).T.droplevel(0)
+    cells.insert(0, 'objects', objects)
+    for pair in results.plan.compare:
+        rows = pair_rows(results, pair).query('metric == "class AP"')
+        found = difference_cells(rows.set_index('at'))
+        text = found['difference'] + ' (' + found['95% over images'] + ')'
+        cells[f'{pair.second} minus {pair.first}'] = text
+    return cells
+
+
+def reach(results: Results) -> pd.DataFrame:
+    """How few proposals of one detector reach the AP of another's own."""
+    tried = columns_of(results, 'AP*')
+    times = columns_of(results, f'{STAGE}*')
+    found = pivot(results, [('AP', ''), *tried, *times])
     rows = []
-    for summary in summaries:
-        for model, runs in summary.models:
-            found = {p.number: p for p in points(runs)}
-            name = f'{summary.pair.name}, {model}'
-            for unit, show in (
-                ('AP', lambda p: f'{100 * p.ap:.1f}'),
-                ('proposals there are', lambda p: f'{p.mean_proposals:.0f}'),
-                ('second stage, ms', lambda p: f'{p.second_stage_ms:.1f}'),
-                ('of its own time', lambda p: f'{p.share:.0%}'),
-            ):
-                cells = [
-                    show(found[n]) if n in found else DASH for n in numbers
-                ]
-                rows.append([f'{name}: {unit}', *cells])
-    header = ['proposals', *map(str, numbers)]
-    return Table('AP against the number of proposals', header, rows)
+    pairs = [pair[:2] for pair in results.plan.compare] if tried else []
+    for name, other in pairs + [pair[::-1] for pair in pairs]:
+        runs = results.runs.get(name) or [{}]
+        own = str(runs[0].get('num_proposals', DASH))
+        goal, its = found.loc[name], found.loc[other]
+        reaching = [c for c in tried if its[c] >= goal['AP', '']]
+        known = pd.notna(goal['AP', '']) and its[tried].notna().any()
+        at = reaching[0][1] if reaching else None
+        cells = [show('AP', goal['AP', '']), own]
+        cells += [show('ms', goal.get((STAGE, f'@{own}'))), other]
+        cells.append(at[1:] if at else 'none of these' if known else DASH)
+        cells += [show('AP', its.get(('AP', at)))]
+        rows.append([name, *cells, show('ms', its.get((STAGE, at)))])
+    names = 'detector, AP, proposals, ms, reached by, with, its AP, its ms'
+    return pd.DataFrame(rows, columns=names.split(', ')).set_index('detector')
 
 
-def by_seed(summary: PairSummary) -> Table:
-    """A row for each quantity and model, a column for each seed."""
-    rows = []
-    for quantity in PRECISIONS + RECALLS:
-        for model, runs in summary.models:
-            values = [quantity.show(quantity.read(run)) for run in runs]
-            rows.append([f'{quantity.name}, {model}', *values])
-    header = ['', *(f'seed {seed}' for seed in summary.seeds)]
-    return Table(f'{summary.pair.name}: by seed', header, rows)
+def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
+    """A row for each run."""
+    rows = ['detector', 'seed']
+    values = results.frame.pivot_table('value', rows, ['metric', 'at'])
+    values = values.reindex([d.name for d in results.plan.detectors], level=0)
+    values = values.reindex(columns=columns)
+    names = [f'{detector}, seed {seed}' for detector, seed in values.index]
+    cells = [[show(c[0], v) for v in values[c]] for c in columns]
+    return pd.DataFrame(cells, headings(columns), names).T
 
 
-def to_csv(summaries: Iterable[PairSummary]) -> str:
-    """Every value of every run, a row each, unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['pair', 'model', 'seed', 'quantity', 'value'])
-    for summary in summaries:
-        for model, runs in summary.models:
-            for seed, run in zip(summary.seeds, runs):
-                for quantity in PRECISIONS + RECALLS + COSTS:
-                    value = quantity.read(run)
-                    writer.writerow(
-                        [
-                            *(summary.pair.name, model, seed, quantity.name),
-                            '' if value is None else value,
-                        ]
-                    )
-    return text.getvalue()
+def test_sets(results: Results) -> pd.DataFrame:
+    """A row for each detector: numbers of images, objects and classes."""
+    runs = {name: runs[0] for name, runs in results.runs.items() if runs}
+    names = ('images', 'objects', 'classes')
+    rows = {name: [run[n] for n in names] for name, run in runs.items()}
+    cells = pd.DataFrame.from_dict(rows, orient='index', columns=names)
+    largest = results.frame.groupby(['metric', 'detector'])['n'].max()
+    for area in AREAS[1:]:
+        metric = f'AR_{area[0].upper()}'
+        if metric in largest:
+            cells[area] = largest[metric]
+    return cells
+
+
+def provenance(results: Results) -> pd.DataFrame:
+    """Each value of versions, commit and hardware, and of how many runs."""
+    rows = pd.DataFrame(
+        (part, key, str(value or DASH))
+        for runs in results.runs.values()
+        for run in runs
+        for part in ('environment', 'training')
+        for key, value in run[part].items()
+    )
+    counts = rows.groupby([0, 1], sort=False)[2].value_counts()
+    texts = [f'{key[2]} ({count})' for key, count in counts.items()]
+    texts = pd.Series(texts, [': '.join(key[:2]) for key in counts.index])
+    return texts.groupby(level=0, sort=False).agg(', '.join).to_frame('runs')

@@ -1,201 +1,155 @@
-"""What is started where, what is left alone, and what is said of it."""
+"""What is submitted, what is left alone, and what a signal leaves behind."""
 
+import os
+import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from processes import processes_with, wait_until, without_gpu
 
-from mmdet_klrpn.benchmark import launch as launch_module
+from mmdet_klrpn.benchmark import jobs as jobs_module
 from mmdet_klrpn.benchmark.fields import Preparation
-from mmdet_klrpn.benchmark.jobs import Crew, Job, find_jobs, prepare
-from mmdet_klrpn.benchmark.launch import Command, Launch
-from mmdet_klrpn.benchmark.plan import Pair, Plan
-from mmdet_klrpn.benchmark.progress import (
-    format_time,
-    read_progress,
-    seconds_left,
+from mmdet_klrpn.benchmark.jobs import (
+    LocalQueue,
+    SlurmQueue,
+    find_jobs,
+    prepare,
+    timing_job,
+    to_minutes,
+    write_configs,
 )
-from mmdet_klrpn.benchmark.runs import METRICS, Run, hold
+from mmdet_klrpn.benchmark.plan import Detector, Plan
+from mmdet_klrpn.benchmark.runs import (
+    METRICS,
+    TIMINGS,
+    lock_work_dir,
+    run_of,
+)
+from mmdet_klrpn.benchmark.tasks import training
 
-CONFIG = """
-train_cfg = dict(max_epochs=2)
-randomness = dict(seed={seed})
-model = dict(rpn_head=dict(type='{name}'))
-"""
+DRIVER = Path(__file__).with_name('driver.py')
+# Makes the file by which a job has succeeded.
+MAKE = 'touch "$PWD/metrics.json"'
 
 
 @pytest.fixture
 def plan(tmp_path):
-    paths = [tmp_path / f'{name}.py' for name in 'ab']
-    for path in paths:
-        path.write_text(CONFIG.format(seed=0, name=path.stem))
-    return Plan('t', tmp_path / 'runs', 2, (Pair('n', *paths),))
+    detectors = Detector('A', 'a.py'), Detector('Zoo', 'z.py', 'z.pth')
+    plan = Plan('t', tmp_path, detectors, (), seeds=2)
+    config = Config(dict(train_cfg=dict(max_epochs=2)))
+    write_configs(plan, dict(A=config, Zoo=config))
+    return plan
 
 
-def start_training(plan, config, seed, epoch, trained_config=None):
-    """A run that has come to an epoch of two."""
-    folder = plan.work_dir / config / f'seed{seed}'
-    folder.mkdir(parents=True)
-    text = trained_config or CONFIG.format(seed=seed, name=config)
-    (folder / f'{config}.py').write_text(text)
-    (folder / f'epoch_{epoch}.pth').touch()
+def finish(run):
+    (run.folder / 'epoch_2.pth').touch()
     # As after the folder was moved from another machine.
-    (folder / 'last_checkpoint').write_text(f'/elsewhere/epoch_{epoch}.pth')
-    return folder
+    (run.folder / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
+
+
+def phases_of(jobs):
+    return {job.name: [step.phase for step in job.steps] for job in jobs}
 
 
 def test_only_what_is_missing_is_run(plan):
-    (start_training(plan, 'a', 0, 2) / METRICS).touch()
-    start_training(plan, 'b', 0, 2)
-    start_training(plan, 'a', 1, 1)
-    jobs = find_jobs(plan, plan.work_dir, 2)
-    assert [(job.run.name, job.training) for job in jobs] == [
-        ('b seed 0', False),
-        ('a seed 1', True),
-        ('b seed 1', True),
+    both = ['training', 'measuring']
+    assert phases_of(find_jobs(plan, 1)) == {
+        'A, seed 0': both,
+        'Zoo, seed 0': ['measuring'],
+        'A, seed 1': both,
+    }
+    first = run_of(plan.work_dir, plan.detectors[0], 0)
+    finish(first)
+    assert phases_of(find_jobs(plan, 1, measure_only=True)) == {
+        'A, seed 0': ['measuring'],
+        'Zoo, seed 0': ['measuring'],
+    }
+    (first.folder / METRICS).touch()
+    assert list(phases_of(find_jobs(plan, 1))) == ['Zoo, seed 0', 'A, seed 1']
+
+
+def test_measuring_does_not_hold_the_gpus_of_a_training(plan):
+    jobs = {job.name: job for job in find_jobs(plan, 8)}
+    train, measure = jobs['A, seed 1'], jobs['A, seed 1, measuring']
+    assert (train.gpus, measure.gpus, measure.after) == (8, 1, train.name)
+    assert train.steps[0].words[-2:] == ['--launcher', 'pytorch']
+
+
+def test_the_config_of_a_run_has_its_seed(plan):
+    run = run_of(plan.work_dir, plan.detectors[0], 1)
+    assert Config.fromfile(run.config).randomness == dict(seed=1)
+    zoo = run_of(plan.work_dir, plan.detectors[1], 0)
+    assert 'randomness' not in Config.fromfile(zoo.config)
+    assert training(run, False).words[2:] == [
+        *(str(run.config), '--work-dir', str(run.folder)),
     ]
 
 
-def test_a_run_of_another_config_is_refused(plan):
-    text = CONFIG.format(seed=0, name='other')
-    start_training(plan, 'a', 0, 2, text)
-    with pytest.raises(ValueError, match="type: 'other' -> 'a'"):
-        find_jobs(plan, plan.work_dir, 1)
+def test_detectors_are_timed_after_the_last_measurement(plan):
+    assert timing_job(plan) is None
+    run = run_of(plan.work_dir, plan.detectors[0], 0)
+    (run.folder / METRICS).touch()
+    assert timing_job(plan).steps[0].words[2:] == ['time', str(plan.work_dir)]
+    (plan.work_dir / TIMINGS).touch()
+    later = (run.folder / METRICS).stat().st_mtime + 10
+    os.utime(plan.work_dir / TIMINGS, (later, later))
+    assert timing_job(plan) is None
 
 
-def test_commands_of_each_launcher(plan, monkeypatch):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,3,5,7')
-    monkeypatch.setattr(launch_module.os, 'cpu_count', lambda: 8)
-    job = find_jobs(plan, plan.work_dir, 1)[0]
-
-    one = Launch()
-    slots = one.slots(None, 9)
-    assert [slot['CUDA_VISIBLE_DEVICES'] for slot in slots] == list('2357')
+def test_each_group_of_gpus_is_a_slot(monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,3,GPU-5,7')
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    slots = LocalQueue(2).slots
+    assert [slot['CUDA_VISIBLE_DEVICES'] for slot in slots] == [
+        '2,3',
+        'GPU-5,7',
+    ]
     assert {slot['OMP_NUM_THREADS'] for slot in slots} == {'2'}
-    train, measure = job.commands(one, slots[1])
-    assert train.words[:2] == [
-        sys.executable,
-        str(launch_module.TOOLS / 'train.py'),
-    ]
-    assert train.words[-4:] == [
-        *(str(job.run.folder), '--resume', '--cfg-options'),
-        'randomness.seed=0',
-    ]
-    assert measure.words[1:] == [
-        *(str(launch_module.TOOLS / 'benchmark.py'), 'measure'),
-        str(job.run.folder),
-    ]
-
-    two = Launch('pytorch', 2)
-    slots = two.slots(None, 9)
-    assert [slot['CUDA_VISIBLE_DEVICES'] for slot in slots] == ['2,3', '5,7']
-    train, measure = job.commands(two, slots[1])
-    assert train.words[0].endswith('tools/dist_train.sh')
-    assert train.words[2] == '2'
-    assert measure.env['CUDA_VISIBLE_DEVICES'] == '5'
-    assert str(train).startswith('OMP_NUM_THREADS=2 CUDA_VISIBLE_DEVICES=5,7')
-
-    slurm = Launch('slurm', 16, 'part')
-    assert len(slurm.slots(None, 9)) == 9
-    train, measure = job.commands(slurm, {})
-    assert train.env == {'GPUS': '16', 'GPUS_PER_NODE': '8'}
-    assert train.words[1:3] == ['part', 'a-0']
-    assert measure.words[:4] == ['srun', '-p', 'part', '--gres=gpu:1']
+    with pytest.raises(ValueError, match='--gpus 5, but 4 are visible'):
+        LocalQueue(5)
 
 
 def test_without_a_gpu_jobs_share_the_cores(monkeypatch):
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
-    monkeypatch.setattr(launch_module.os, 'cpu_count', lambda: 8)
-    assert Launch().slots(2, 9) == [{'OMP_NUM_THREADS': '4'}] * 2
-    assert len(Launch('pytorch', 4).slots(None, 9)) == 2
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    assert LocalQueue(1, 2).slots == [{'OMP_NUM_THREADS': '4'}] * 2
+    assert len(LocalQueue(4).slots) == 2
+
+
+def test_options_of_sbatch(monkeypatch):
+    monkeypatch.setattr(jobs_module, '_default_time', lambda name: '1-00:00')
+    options = {'partition': 'p', 'cpus-per-task': '9', 'gres': 'gpu:a100:8'}
+    found = SlurmQueue(16, options).parameters(16)
+    assert (found['nodes'], found['ntasks_per_node']) == (2, 8)
+    assert (found['cpus_per_task'], found['time']) == (9, 24 * 60)
+    assert 'gpus_per_node' not in found
+    assert found['additional_parameters'] == {
+        **{'partition': 'p', 'gres': 'gpu:a100:8'},
+        'requeue': True,
+    }
+    with pytest.raises(ValueError, match='multiple of 8'):
+        SlurmQueue(9, options)
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('limit', 'minutes'),
     [
-        (('none', 2), 'needs --launcher pytorch'),
-        (('pytorch', 0), 'at least 1'),
-        (('slurm', 8), 'needs --partition'),
-        (('mpi',), 'must be one of none, pytorch, slurm'),
+        *(('90', 90), ('90:30', 91), ('8:00:00', 480), ('2-12', 3600)),
+        *(('1-0:30', 1470), ('infinite', 365 * 24 * 60)),
     ],
 )
-def test_options_that_do_not_fit(options, message):
-    with pytest.raises(ValueError, match=message):
-        Launch(*options).check()
+def test_times_of_slurm(limit, minutes):
+    assert to_minutes(limit) == minutes
 
 
-def test_more_gpus_than_there_are(monkeypatch):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,1')
-    with pytest.raises(ValueError, match=r'--gpus 4, but 2 are visible'):
-        Launch('pytorch', 4).slots(None, 1)
-
-
-class Scripted(Launch):
-    """Runs lines of Python instead of trainings."""
-
-    def train(self, run, config, slot):
-        code = f'print({run.seed}); assert {run.seed} != 1, "broken"'
-        return Command([sys.executable, '-c', code], slot)
-
-    def measure(self, run, slot):
-        path = run.folder / 'done'
-        return Command(['touch', str(path)], slot)
-
-
-def test_a_failed_job_does_not_stop_the_others(tmp_path, capsys):
-    jobs = [
-        Job(Run(tmp_path / 'c' / f'seed{seed}'), tmp_path, True)
-        for seed in range(3)
-    ]
-    crew = Crew(Scripted(), [{}])
-    assert crew.work(jobs) == [jobs[1]]
-    assert [(job.run.folder / 'done').exists() for job in jobs] == [1, 0, 1]
-    output = capsys.readouterr().out
-    assert f'c seed 1: FAILED, see {jobs[1].log}' in output
-    assert 'AssertionError: broken' in output
-    assert jobs[2].log.read_text() == '2\n'
-
-
-def test_progress(tmp_path):
-    log = tmp_path / 'log'
-    assert read_progress(log) is None
-    line = '02:20:01 - mmengine - INFO - {}  lr: 1e-4  eta: {}  time: 0.3\n'
-    log.write_text(
-        line.format('Epoch(train)  [3][ 7/26]', '0:02:05')
-        + line.format('Epoch(val)  [3][ 7/26]', '0:00:05')
-    )
-    assert read_progress(log) == ('epoch 3 7/26', 125)
-    with log.open('a') as file:
-        file.write(line.format('Iter(train) [ 50/900]', '1 day, 1:00:01'))
-    assert read_progress(log) == ('50/900', 90001)
-
-
-def test_what_runs_is_not_done(tmp_path):
-    jobs = [
-        Job(Run(tmp_path / 'c' / f'seed{seed}'), tmp_path, True)
-        for seed in range(2)
-    ]
-    jobs[1].run.folder.mkdir(parents=True)
-    line = 'Epoch(train)  [3][ 7/26]  lr: 1e-4  eta: 0:01:00  time: 0.3\n'
-    jobs[1].log.write_text(line)
-    crew = Crew(Scripted(), [{}])
-    crew.took[jobs[0]] = 200
-    crew.processes[jobs[1]], crew.begun[jobs[1]] = None, time.time() - 140
-    # Of 200 s a job: 60 s of the second, and 2 more to come.
-    assert crew._line(4) == (
-        '1 of 4 done, about 7 min 40 s left: c seed 1 epoch 3 7/26'
-    )
-
-
-def test_time_left():
-    # 30 and 10 seconds of the running, 3 jobs of 100: 340 on two slots.
-    assert seconds_left([30, 10], [90, 110], 3, 2) == 170
-    assert seconds_left([30, 10], [], 0, 2) == 30
-    assert seconds_left([], [], 3, 2) is None
-    assert format_time(65) == '1 min 05 s'
-    assert format_time(3720) == '1 h 02 min'
+def test_a_time_that_is_none():
+    with pytest.raises(ValueError, match=r'--time must be .* but is soon'):
+        to_minutes('soon')
 
 
 def test_preparations(tmp_path, monkeypatch):
@@ -210,9 +164,121 @@ def test_preparations(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_runs_is_held_once(tmp_path):
-    with hold(tmp_path):
+    with lock_work_dir(tmp_path):
         with pytest.raises(RuntimeError, match='another benchmark'):
-            with hold(tmp_path):
+            with lock_work_dir(tmp_path):
                 pass
-    with hold(tmp_path):
+    with lock_work_dir(tmp_path):
         pass
+
+
+@pytest.fixture
+def drive(background, tmp_path):
+    """Start the driver; commands run in the folders of their runs."""
+
+    def call(launcher, *commands, gpus=1, env=None):
+        commands = [
+            f'cd {tmp_path}/d/seed{i}; {command}'
+            for i, command in enumerate(commands)
+        ]
+        return background(
+            *(sys.executable, DRIVER, tmp_path, launcher, gpus, *commands),
+            log=tmp_path / 'log',
+            env=env or without_gpu(),
+        )
+
+    return call
+
+
+@pytest.mark.slow
+def test_a_failed_job_does_not_stop_the_others(drive, tmp_path):
+    process = drive('local', MAKE, 'echo broken; false', f'sleep 2; {MAKE}')
+    assert process.wait(120) == 0
+    text = (tmp_path / 'log').read_text()
+    assert text.endswith('failed: d, seed 1\n')
+    assert f'd, seed 1: failed\n  see {tmp_path}/d/seed1/benchm' in text
+    assert '  broken\n' in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'])
+def test_a_signal_leaves_nothing_running(drive, tmp_path, number):
+    process = drive('local', *['touch started; exec sleep 1000'] * 3)
+    started = [tmp_path / f'd/seed{i}/started' for i in range(3)]
+    wait_until(lambda: started[0].exists() and started[1].exists())
+    process.send_signal(getattr(signal, number))
+    assert process.wait(60) != 0
+    wait_until(lambda: not processes_with('TEST', tmp_path), 30)
+    assert not started[2].exists()
+
+
+def jobs_of(slurm):
+    return slurm.call('squeue', '-h', '-o', '%i').split()
+
+
+@pytest.mark.slow
+def test_slurm_gets_the_options_and_jobs_their_own_port(
+    drive, slurm, tmp_path
+):
+    wait = 'while [ ! -e ../../go ]; do sleep 0.1; done'
+    note = 'echo $MASTER_PORT $WORLD_SIZE > rank$RANK'
+    commands = [f'{note}; {wait}; {MAKE}'] * 2
+    process = drive('slurm', *commands, gpus=2, env=slurm.env)
+    ranks = [tmp_path / f'd/seed{i}/rank{r}' for i in (0, 1) for r in (0, 1)]
+    wait_until(lambda: all(path.exists() for path in ranks))
+    job = slurm.job('d, seed 1') or slurm.job('d,')
+    assert job['TimeLimit'] == '00:07:00'
+    assert (job['NumTasks'], job['Comment']) == ('2', 'mine')
+    assert 'gres/gpu=2' in job['TRES'] or 'gpu:2' in job['TresPerNode']
+    (tmp_path / 'go').touch()
+    assert process.wait(120) == 0
+    said = [path.read_text().split() for path in ranks]
+    assert said[0] == said[1] != said[2] == said[3]
+    assert {size for _, size in said} == {'2'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['scontrol requeue', 'scancel -s USR2'])
+def test_a_requeued_job_goes_on(drive, slurm, tmp_path, how):
+    # The first time it waits for its end, the second it finds its mark.
+    once = f'[ -e mark ] && {MAKE} || {{ touch mark; exec sleep 1000; }}'
+    process = drive('slurm', once, env=slurm.env)
+    wait_until((tmp_path / 'd/seed0/mark').exists)
+    (number,) = jobs_of(slurm)
+    slurm.call(*how.split(), number)
+    slurm.call('scontrol', 'update', f'jobid={number}', 'StartTime=now')
+    assert process.wait(300) == 0
+    assert (tmp_path / 'log').read_text().endswith('failed:\n')
+
+
+@pytest.mark.slow
+def test_slurm_s_jobs_are_cancelled_together(drive, slurm, tmp_path):
+    process = drive('slurm', *['touch on; exec sleep 1000'] * 2, env=slurm.env)
+    wait_until(lambda: len(list(tmp_path.glob('d/*/on'))) == 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    wait_until(lambda: not jobs_of(slurm), 30)
+
+
+@pytest.mark.slow
+def test_a_killed_driver_s_jobs_are_found_again(drive, slurm, tmp_path):
+    count = 'echo x >> starts; while [ ! -e go ]; do sleep 0.1; done'
+    process = drive('slurm', f'{count}; {MAKE}', env=slurm.env)
+    starts = tmp_path / 'd/seed0/starts'
+    wait_until(starts.exists)
+    process.kill()
+    process.wait()
+    process = drive('slurm', f'{count}; {MAKE}', env=slurm.env)
+    time.sleep(10)
+    (tmp_path / 'd/seed0/go').touch()
+    assert process.wait(120) == 0
+    assert starts.read_text() == 'x\n'
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_lost_has_failed(drive, slurm, tmp_path):
+    process = drive('slurm', 'touch on; exec sleep 1000', env=slurm.env)
+    wait_until((tmp_path / 'd/seed0/on').exists)
+    slurm.call('scancel', *jobs_of(slurm))
+    assert process.wait(120) == 0
+    assert (tmp_path / 'log').read_text().endswith('failed: d, seed 0\n')

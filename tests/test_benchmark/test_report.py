@@ -1,232 +1,176 @@
-"""A report of runs of which every figure is known."""
+"""A report's files, and its page."""
 
-import csv
-import json
 import re
 from html.parser import HTMLParser
 
-import numpy as np
+import pandas as pd
 import pytest
-from scipy import stats
-from synthetic_runs import make_scene, make_study
+from synthetic_results import NAMES, synthetic_results, write_examples
 
-from mmdet_klrpn.benchmark.detection import (
-    average_precisions,
-    evaluate,
-    resampled_precisions,
-)
-from mmdet_klrpn.benchmark.quantities import COSTS, DASH
-from mmdet_klrpn.benchmark.report import write_report
-from mmdet_klrpn.benchmark.runs import GROUND_TRUTH, METRICS, stored_plan
-from mmdet_klrpn.benchmark.statistics import draw_samples
-from mmdet_klrpn.benchmark.summary import summarize
-from mmdet_klrpn.benchmark.tables import by_proposals, differences, means
-from mmdet_klrpn.benchmark.trade_off import reaches, statement
-from mmdet_klrpn.benchmark.words import verdict
+from mmdet_klrpn.benchmark.plan import Comparison
+from mmdet_klrpn.benchmark.report import verdict, write_report
+from mmdet_klrpn.benchmark.tables import DASH
 
-
-@pytest.fixture(scope='module')
-def scene():
-    return make_scene()
-
-
-@pytest.fixture
-def study(tmp_path, scene):
-    return make_study(tmp_path, scene)
-
-
-def summarized(study, resamples=20):
-    (summary,) = summarize(stored_plan([study]), [study], resamples)
-    return summary
-
-
-def change(study, config, seed, **values):
-    path = study / config / f'seed{seed}' / METRICS
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
-
-
-def test_differences_and_intervals(study, scene):
-    found = summarized(study).differences['AP']
-    by_seed = [0.01, 0.011, 0.012]
-    assert found.mean == pytest.approx(0.011)
-    expected = stats.t.interval(0.95, 2, 0.011, stats.sem(by_seed))
-    np.testing.assert_allclose(found.over_seeds, expected)
-
-    truth, detections = scene
-    samples = draw_samples(6, 20)
-    drawn = [
-        resampled_precisions(evaluate(truth, own), samples)[:, 0]
-        for own in (detections, detections[5:])
-    ]
-    expected = np.percentile(drawn[1] - drawn[0], [2.5, 97.5])
-    np.testing.assert_allclose(found.over_images, expected)
-    assert average_precisions(evaluate(truth, detections))[0] > 0
-
-
-def test_tables_show_points_and_dashes(study):
-    summary = summarized(study, resamples=0)
-    rows = {row[0]: row[1:] for row in differences(summary).rows}
-    assert rows['AP'] == ['12.0', '13.1', '**+1.1**', '+0.9 to +1.3', DASH]
-    assert rows['AP75'] == ['10.0', '10.0', '+0.0', '+0.0 to +0.0', DASH]
-    assert rows['AP L'] == [DASH] * 5
-    assert rows['AR@100'][:3] == ['25.0', '25.6', '**+0.5**']
-    assert rows['AR L@1000'] == [DASH] * 5
-    costs = means('', COSTS, [summary]).rows[0]
-    assert costs == [
-        'A & B, RPN',
-        '2.50',
-        '1.00',
-        '0.250',
-        DASH,
-        '12.5',
-        '100',
-    ]
-
-
-def test_trade_off(study):
-    summary = summarized(study, resamples=0)
-    first = reaches(summary)[0]
-    assert (first.baseline.number, first.kl_rpn.number) == (10, 10)
-    assert 'none is saved' in statement(summary)
-    for seed in range(3):
-        metrics = json.loads(
-            (study / 'b' / f'seed{seed}' / METRICS).read_text()
-        )
-        better = metrics['by_proposals']
-        better['50']['AP'] = 0.2
-        change(study, 'b', seed, by_proposals=better)
-    text = statement(summarized(study, resamples=0))
-    assert (
-        "RPN's AP at 300 proposals, 12.0, is reached by KL-RPN with 50, 20.0"
-        in text
-    )
-    assert 'takes 33% less time than with 300' in text
-    for seed in range(3):
-        for number in better:
-            better[number]['AP'] = 0.0
-        change(study, 'b', seed, by_proposals=better)
-    text = statement(summarized(study, resamples=0))
-    assert 'is not reached by KL-RPN at any number' in text
-    rows = by_proposals([summary]).rows
-    assert rows[0] == [
-        'A & B, RPN: AP',
-        '2.0',
-        '4.0',
-        '6.0',
-        '8.0',
-        '10.0',
-        '12.0',
-        '14.0',
-    ]
-    assert rows[1][-1] == '450'
-
-
-def test_one_seed_prints_no_interval_over_seeds(study):
-    for seed in (1, 2):
-        (study / 'b' / f'seed{seed}' / METRICS).unlink()
-    summary = summarized(study)
-    assert summary.seeds == (0,)
-    assert summary.differences['AP'].over_seeds is None
-    assert 'One seed: there is no interval over seeds.' in summary.notes
-    assert 'Left out, as of RPN alone: seed 1, 2.' in summary.notes
-    assert 'one seed decides nothing' in verdict(summary)
-
-
-def test_nothing_measured_is_said(study, tmp_path):
-    for path in study.glob(f'*/*/{METRICS}'):
-        path.unlink()
-    summary = summarized(study)
-    assert summary.seeds == ()
-    assert verdict(summary) == 'Not measured.'
-    files = write_report(stored_plan([study]), [summary], tmp_path / 'out')
-    assert 'Not measured.' in files[1].read_text()
-
-
-def test_other_ground_truth_is_refused(study):
-    (study / 'b/seed1' / GROUND_TRUTH).write_bytes(b'other')
-    with pytest.raises(ValueError, match=r'b/seed1 was tested on other obj'):
-        summarized(study)
-
-
-def test_a_seed_in_two_folders_is_refused(study):
-    with pytest.raises(ValueError, match='a seed 0 is in both'):
-        summarize(stored_plan([study]), [study, study], 0)
-
-
-def test_other_hardware_is_noted(study):
-    change(study, 'b', 2, environment=dict(device='B', threads='1', torch='2'))
-    change(study, 'a', 1, training=dict(processes='8'))
-    notes = ' '.join(summarized(study, resamples=0).notes)
-    assert 'several values of device' in notes
-    assert (
-        'several numbers of processes, and so of images a step: 1, 8' in notes
-    )
+VOID = {'meta', 'img', 'input', 'link', 'br'}
 
 
 class Page(HTMLParser):
-    """Collects what a page refers to and whether its tags are closed."""
+    """Checks that tags are closed in order, and gathers what tests need."""
 
-    VOID = {'meta', 'link', 'br', 'img'}
-
-    def __init__(self):
+    def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.links = [], [], []
+        self.open, self.ids, self.tags, self.links = [], [], [], []
+        self.feed(text)
+        assert not self.open
 
     def handle_starttag(self, tag, attrs):
-        if tag not in self.VOID:
+        attrs = dict(attrs)
+        self.tags.append((tag, attrs))
+        self.ids += [attrs['id']] if 'id' in attrs else []
+        if tag not in VOID:
             self.open.append(tag)
-        for name, value in attrs:
-            if name == 'id':
-                self.ids.append(value)
-            if name in ('href', 'src', 'xlink:href'):
-                self.links.append(value)
 
     def handle_startendtag(self, tag, attrs):
         self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
+        self.open.pop()
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
-def test_files_of_a_report(study, tmp_path):
-    plan = stored_plan([study])
-    summaries = summarize(plan, [study], 10)
-    files = write_report(plan, summaries, tmp_path / 'out')
-    page, markdown, table, values = (path.read_text() for path in files)
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    root = tmp_path_factory.mktemp('small')
+    results = synthetic_results()
+    write_examples(root, results)
+    paths = write_report(results, root / 'out')
+    return results, root / 'out', paths
 
-    parser = Page()
-    parser.feed(page)
-    assert parser.open == []
-    assert len(parser.ids) == len(set(parser.ids))
-    # It needs no other file: all it refers to is in it.
-    assert {link[1:] for link in parser.links} <= set(parser.ids)
-    assert all(link.startswith('#') for link in parser.links)
-    assert not re.search(r'url\((?!#)|@import|<script', page)
-    assert page.count('<svg') == 4
-    assert 'Squares &lt;and&gt; bushes' in page
-    assert 'A &amp; B' in page
-    assert 'nan' not in page.lower()
 
-    assert '| AP | 12.0 | 13.1 |' in markdown
-    rows = list(csv.DictReader(table.splitlines()))
-    (row,) = (
-        row
-        for row in rows
-        if row['quantity'] == 'AP'
-        and (row['model'], row['seed']) == ('KL-RPN', '2')
+def test_every_file_is_there_and_named(small):
+    results, out, paths = small
+    assert sorted(paths) == sorted(p for p in out.rglob('*') if p.is_file())
+    names = {path.relative_to(out).as_posix() for path in paths}
+    assert {'index.html', 'report.md', 'results.csv'} <= names
+    assert {'tables/built_rpn_kl-rpn.tex', 'plots/comparisons.pdf'} <= names
+    frame = pd.read_csv(out / 'results.csv', keep_default_na=False)
+    assert len(frame) == len(results.frame)
+    again = pd.read_csv(out / 'comparisons.csv')
+    assert again['difference'].tolist() == pytest.approx(
+        results.comparisons['difference'].tolist()
     )
-    assert float(row['value']) == 0.12 + 0.012
-    (pair,) = json.loads(values)
-    assert pair['values']['AP']['RPN'] == [0.12] * 3
-    assert pair['differences']['AP']['mean'] == pytest.approx(0.011)
 
 
-def test_the_same_runs_give_the_same_page(study, tmp_path):
-    plan = stored_plan([study])
-    pages = [
-        write_report(plan, summarize(plan, [study], 5), tmp_path / name)[0]
-        for name in ('first', 'second')
-    ]
-    assert pages[0].read_bytes() == pages[1].read_bytes()
+def test_markdown_shows_files_that_there_are(small):
+    _, out, _ = small
+    text = (out / 'report.md').read_text()
+    assert '**KL-RPN is 4' in text
+    assert 'nan' not in text.lower()
+    links = re.findall(r'\]\(([^)]+)\)', text)
+    assert len(links) > 15
+    assert all((out / link).is_file() for link in links)
+    lengths = {}
+    for line in text.splitlines():
+        if line.startswith('|'):
+            cells = len(re.findall(r'(?<!\\)\|', line))
+            assert lengths.setdefault('now', cells) == cells
+        else:
+            lengths.clear()
+
+
+def test_the_page_needs_nothing_else(small):
+    results, out, _ = small
+    text = (out / 'index.html').read_text()
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert '<h1>Heads &lt;side by side&gt;</h1>' in text
+    assert '2 of 5 seeds measured' in text
+    bold = re.findall('<strong>(.*?)</strong>', text)
+    # The verdict, the headline's cell and that of the comparison.
+    assert len(bold) == 3 * results.comparisons['significant'].sum()
+    anchors = [a['href'] for tag, a in page.tags if tag == 'a']
+    assert {href[1:] for href in anchors} <= set(page.ids)
+    for tag, attrs in page.tags:
+        assert tag != 'img' or attrs['alt']
+        assert tag not in ('link', 'iframe')
+        for name in ('src', 'href', 'xlink:href'):
+            link = attrs.get(name, '#')
+            assert link.startswith(('#', 'data:image/jpeg;base64,'))
+    addresses = set(re.findall(r'https?://[^\s"<]+', text))
+    assert all(a.startswith('http://www.w3.org/') for a in addresses)
+
+
+@pytest.mark.slow
+def test_a_large_page_is_small_and_the_same(tmp_path):
+    names = [*(f'Detector of a long name {i}' for i in range(9)), 'Zoo']
+    results = synthetic_results(names, classes=80)
+    write_examples(tmp_path, results, images=8)
+    pages = []
+    for out in (tmp_path / 'a', tmp_path / 'b'):
+        paths = write_report(results, out)
+        pages.append([path.read_bytes() for path in paths])
+    assert pages[0] == pages[1]
+    assert len(pages[0][0]) < 1_000_000
+    Page(pages[0][0].decode())
+
+
+def test_without_ap_there_are_dashes(tmp_path):
+    results = synthetic_results(NAMES[:2])
+    frame = results.frame
+    frame = frame[~frame['metric'].str.match('AP|class|precision|second|FP')]
+    rows = results.comparisons.merge(frame[['metric', 'at']].drop_duplicates())
+    results = results._replace(frame=frame, comparisons=rows)
+    write_report(results, tmp_path)
+    text = (tmp_path / 'report.md').read_text()
+    assert 'AP is not measured of both' in text
+    assert f'| RPN | {DASH} | {DASH} |' in text
+    assert 'plot_ar.svg' in text
+    assert 'plot_ap.svg' not in text
+    assert '## Classes' not in text
+
+
+def test_detectors_alone_are_reported(tmp_path):
+    results = synthetic_results()
+    plan = results.plan._replace(compare=())
+    results = results._replace(
+        plan=plan, comparisons=results.comparisons.iloc[:0]
+    )
+    paths = write_report(results, tmp_path)
+    assert tmp_path / 'tables' / 'detectors.csv' in paths
+    assert tmp_path / 'tables' / 'comparisons.csv' not in paths
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({}, 'B is 2.3 AP above A** (95% over 5 + 5 seeds +1.8 to +2.9; over '
+         'images +1.8 to +2.8; p = 0.001 after Holm).'),
+        ({'difference': '**-2.3**'}, 'B is 2.3 AP below A**'),
+        ({'difference': '+0.1'}, 'No difference shown: B minus A is +0.1 AP'),
+        (
+            {'difference': '+0.1', 'seeds': '1 + 1', 'p after Holm': DASH},
+            'One seed each: no verdict. B minus A is +0.1 AP',
+        ),
+        (
+            {'difference': '+0.1', 'seeds': '5 + 1', 'p after Holm': DASH},
+            '5 + 1 seeds: no verdict.',
+        ),
+        (
+            {'difference': '+0.1', 'p after Holm': DASH},
+            'No interval over images: no verdict.',
+        ),
+        ({'difference': DASH}, 'B and A: AP is not measured of both.'),
+    ],
+)  # fmt: skip
+def test_verdicts(changes, expected):
+    cells = {
+        'difference': '**+2.3**',
+        '95% over seeds': '+1.8 to +2.9',
+        '95% over images': '+1.8 to +2.8',
+        'p after Holm': '0.001',
+        'seeds': '5 + 5',
+        **changes,
+    }
+    text = verdict(Comparison('A', 'B'), cells, 'AP')
+    assert expected in text
+    assert text.startswith('**') == cells['difference'].startswith('**')

@@ -1,0 +1,245 @@
+"""AP and AR had other test images been drawn, by how often each counts."""
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+from scipy import sparse
+
+from .columns import AREAS
+from .detection import by_area
+from .recall import Recalls, name_recalls
+
+Name = Tuple[str, str]  # ``metric`` and ``at`` of columns.py
+IGNORED, MISSED, HIT = range(3)
+# Area, number of detections an image and IoU thresholds of each AP. As
+# CocoMetric counts: AP at 100 detections, all else at 1000.
+_IOUS = tuple(range(10))
+_PARTS = dict(
+    AP=('all', 100, _IOUS),
+    AP50=('all', 1000, _IOUS[:1]),
+    AP75=('all', 1000, _IOUS[5:6]),
+    AP_S=('small', 1000, _IOUS),
+    AP_M=('medium', 1000, _IOUS),
+    AP_L=('large', 1000, _IOUS),
+)
+# Recalls at which pycocotools reads the precision.
+_RECALLS = np.linspace(0, 1, 101)
+# Resamples at a time: the weights of all images stay in the CPU's cache.
+_BLOCK = 100
+
+
+class Matches(NamedTuple):
+    """Detections of a test set, and what each counts as.
+
+    Attributes:
+        images (np.ndarray): (D, ) position of the image of each detection, in
+            the order of categories, then of descending score.
+        starts (np.ndarray): (K + 1, ) where the detections of each category
+            start, and D.
+        states (np.ndarray): (C, D) ``IGNORED``, ``MISSED`` or ``HIT``. A
+            column C is an AP at one of its IoU thresholds.
+        names (np.ndarray): (C, ) the APs, of ``AP_NAMES``.
+        objects (np.ndarray): (A, K, I) number of objects of each area.
+        classes (np.ndarray): (K, ) names of the categories.
+    """
+
+    images: np.ndarray
+    starts: np.ndarray
+    states: np.ndarray
+    names: np.ndarray
+    objects: np.ndarray
+    classes: np.ndarray
+
+
+def collect_matches(
+    coco_eval: COCOeval, classes: Sequence[str], names: Sequence[str]
+) -> Matches:
+    """Keep what the bootstrap needs of an evaluation.
+
+    Args:
+        coco_eval (COCOeval): From ``detection.evaluate``.
+        classes (Sequence[str]): Names of its ``catIds``.
+        names (Sequence[str]): The APs to keep, of ``AP_NAMES``.
+    """
+    params = coco_eval.params
+    grid = np.stack(
+        [by_area(coco_eval, label) for label in params.areaRngLbl], axis=1
+    )
+    objects = np.array(
+        [0 if m is None else np.sum(m['gtIgnore'] == 0) for m in grid.ravel()],
+        dtype=np.uint16,
+    ).reshape(grid.shape)
+    images, states = [], []
+    for areas in grid:
+        counts = [0 if m is None else len(m['dtIds']) for m in areas[0]]
+        ranks = np.concatenate([np.arange(count) for count in counts])
+        by_area = [_states(list(filter(None, area))) for area in areas]
+        order = by_area[0][0]
+        columns = []
+        for name in names:
+            area, number, ious = _PARTS[name]
+            found = by_area[params.areaRngLbl.index(area)][1][list(ious)]
+            columns.append(np.where(ranks < number, found, IGNORED))
+        images.append(np.repeat(np.arange(len(counts)), counts)[order])
+        states.append(np.concatenate(columns)[:, order])
+    return Matches(
+        np.concatenate(images).astype(np.int32),
+        np.cumsum([0, *map(len, images)]),
+        np.concatenate(states, axis=1).astype(np.int8),
+        np.repeat(names, [len(_PARTS[name][2]) for name in names]),
+        objects.transpose(1, 0, 2),
+        np.array(classes, dtype=str),
+    )
+
+
+def _states(matches: List[dict]) -> Tuple[np.ndarray, np.ndarray]:
+    """Order by score, (D, ), and states, (T, D), of a category's matches."""
+    if not matches:
+        return np.zeros(0, dtype=int), np.zeros((len(_IOUS), 0))
+    scores = np.concatenate([m['dtScores'] for m in matches])
+    matched = np.concatenate([m['dtMatches'] for m in matches], axis=1)
+    ignored = np.concatenate([m['dtIgnore'] for m in matches], axis=1)
+    states = np.where(matched > 0, HIT, MISSED)
+    # pycocotools sorts stably, images in the order of their ids.
+    order = np.argsort(-scores, kind='stable')
+    return order, np.where(ignored, IGNORED, states)
+
+
+def draw_weights(num_images: int, resamples: int) -> np.ndarray:
+    """How often each image is in each resample, (R, I).
+
+    Seeded, and so the same for both detectors and all of their seeds.
+    """
+    generator = np.random.default_rng(0)
+    chances = np.full(num_images, 1 / num_images)
+    return generator.multinomial(num_images, chances, size=resamples)
+
+
+def weighted_precisions(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    """Average precision if each image counted so many times.
+
+    It is exactly pycocotools' of a data set that repeats images. Precision
+    and recall matter at hits alone, and of an image that counts w times the
+    last of its w hits: the envelope of precision is no lower before it.
+    (Detections of one image with the same score keep their order.)
+
+    Args:
+        matches (Matches): Of all images.
+        weights (np.ndarray): (R, I), rows of how often each image counts.
+
+    Returns:
+        np.ndarray: (R, C, K), NaN where there is no object.
+    """
+    shape = len(weights), len(matches.names), len(matches.starts) - 1
+    result = np.full(shape, np.nan)
+    areas = [AREAS.index(_PARTS[name][0]) for name in matches.names]
+    for block in range(0, len(weights), _BLOCK):
+        rows = slice(block, block + _BLOCK)
+        # Float32 holds every count of detections exactly.
+        by_image = np.ascontiguousarray(weights[rows].T, dtype=np.float32)
+        objects = matches.objects @ by_image
+        for k, start in enumerate(matches.starts[:-1]):
+            own = slice(start, matches.starts[k + 1])
+            images = matches.images[own]
+            for c, area in enumerate(areas):
+                result[rows, c, k] = _average_precision(
+                    images, matches.states[c, own], by_image, objects[area, k]
+                )
+    return result
+
+
+def _average_precision(
+    images: np.ndarray,
+    states: np.ndarray,
+    by_image: np.ndarray,
+    objects: np.ndarray,
+) -> np.ndarray:
+    """AP of one category and column, (R, ), of weights (I, R)."""
+    counted = states != IGNORED
+    images, states = images[counted], states[counted]
+    hits = np.flatnonzero(states == HIT)
+    if not len(hits):
+        return np.where(objects, 0, np.nan)
+    # Row p adds the detections after hit p - 1, up to hit p.
+    ends = np.concatenate([[0], hits + 1])
+    rows = sparse.csr_matrix(
+        (np.ones(ends[-1], np.float32), images[: ends[-1]], ends),
+        shape=(len(hits), len(by_image)),
+    )
+    total = np.cumsum(rows @ by_image, axis=0, dtype=float)
+    found = np.cumsum(by_image[images[hits]], axis=0, dtype=float)
+    precision = found / (total + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    recall = found / np.maximum(objects, 1)
+    # A recall has passed all thresholds below the nearest, and that too if
+    # it is not less.
+    nearest = np.rint(100 * recall).astype(int)
+    passed = nearest + (recall >= _RECALLS[nearest])
+    gained = np.diff(passed, axis=0, prepend=0)
+    precision = np.einsum('pr,pr->r', envelope, gained) / len(_RECALLS)
+    return np.where(objects, precision, np.nan)
+
+
+def save_matches(
+    path: Path, matches: Dict[str, Matches], recalls: Recalls
+) -> None:
+    """Write what :func:`resample` reads.
+
+    Args:
+        path (Path): Of an npz file.
+        matches (dict[str, Matches]): By ``at``: '' of the config's own number
+            of proposals, '@n' of others. Empty without a second stage.
+        recalls (Recalls): Of the proposals.
+    """
+    arrays = {f'recalls {key}': v for key, v in recalls._asdict().items()}
+    for at, own in matches.items():
+        arrays.update({f'{at} {key}': v for key, v in own._asdict().items()})
+    np.savez_compressed(path, **arrays)
+
+
+def resample(path: Path, resamples: int) -> Dict[Name, np.ndarray]:
+    """AP and AR of a run had other test images been drawn.
+
+    Args:
+        path (Path): From :func:`save_matches`.
+        resamples (int): How many, R.
+
+    Returns:
+        dict[tuple[str, str], np.ndarray]: (R, ) values by metric and ``at``.
+    """
+    with np.load(path) as file:
+        arrays: Dict[str, Dict[str, np.ndarray]] = {}
+        for name in file.files:
+            at, key = name.split(' ')
+            arrays.setdefault(at, {})[key] = file[name]
+    recalls = Recalls(**arrays.pop('recalls'))
+    weights = draw_weights(len(recalls.objects), resamples)
+    found = name_recalls(recalls.of(weights))
+    for at, own in arrays.items():
+        found.update(name_precisions(Matches(**own), weights, at))
+    return found
+
+
+def name_precisions(
+    matches: Matches, weights: np.ndarray, at: str
+) -> Dict[Name, np.ndarray]:
+    """APs by ``metric`` and ``at``, (R, ) each, of weights (R, I)."""
+    precisions = weighted_precisions(matches, weights)
+    named = {
+        (str(name), at): _mean(precisions[:, matches.names == name], (1, 2))
+        for name in np.unique(matches.names)
+    }
+    if not at:
+        by_class = _mean(precisions[:, matches.names == 'AP'], 1)
+        for name, values in zip(matches.classes, by_class.T):
+            named['class AP', str(name)] = values
+    return named
+
+
+def _mean(values: np.ndarray, axis: Union[int, Tuple[int, ...]]) -> np.ndarray:
+    """Mean of what is not NaN; NaN, and no warning, of nothing."""
+    count = np.sum(~np.isnan(values), axis=axis)
+    total = np.nansum(values, axis=axis)
+    return np.where(count, total / np.maximum(count, 1), np.nan)

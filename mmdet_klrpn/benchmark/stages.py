@@ -1,0 +1,80 @@
+"""The two stages of a detector, run one by one."""
+
+from typing import Iterator
+
+import torch
+from mmcv.ops import MaskedConv2d
+from mmengine.structures import InstanceData
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmdet_klrpn.apis import rpn_head
+
+
+class Stages:
+    """A detector on its way through an image.
+
+    Args:
+        model (nn.Module): A two-stage detector, or mmdet's ``RPN``, in
+            evaluation mode.
+
+    Attributes:
+        roi_head (nn.Module, optional): None if there is no second stage.
+        number (int): How many proposals its config asks for.
+
+    Raises:
+        ValueError: If it has no region proposal head, or one that cannot
+            propose on this device.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.head = model, rpn_head(model)
+        self.roi_head = getattr(model, 'roi_head', None)
+        # CascadeRPNHead proposes by its last stage.
+        self._cfg = getattr(self.head, 'stages', [self.head])[-1].test_cfg
+        self.number = int(self._cfg.max_per_img)
+        masked = any(isinstance(m, MaskedConv2d) for m in self.head.modules())
+        if masked and next(model.parameters()).device.type == 'cpu':
+            raise ValueError(
+                f'{type(self.head).__name__} proposes by a masked '
+                'convolution, which mmcv does not have on a CPU: measure '
+                'this detector on a GPU, or leave it out of the plan'
+            )
+
+    def load(self, batch: dict) -> None:
+        """Preprocess a batch of one image and extract its features."""
+        data = self.model.data_preprocessor(batch)
+        self.samples = data['data_samples']
+        self.features = self.model.extract_feat(data['inputs'])
+
+    def propose(self, number: int) -> InstanceData:
+        """The best proposals, in pixels of the network's input.
+
+        Heads sort them and drop those behind ``max_per_img``, so the best n
+        of a larger number are those that they give when asked for n.
+        """
+        self._cfg.max_per_img = number
+        try:
+            return self.head.predict(self.features, self.samples)[0]
+        finally:
+            self._cfg.max_per_img = self.number
+
+    def detect(self, proposals: InstanceData) -> InstanceData:
+        """Detections, in pixels of the original image."""
+        return self.roi_head.predict(
+            self.features, [proposals], self.samples, rescale=True
+        )[0]
+
+    @torch.no_grad()
+    def run(self, batch: dict) -> InstanceData:
+        """What the detector predicts for a batch of one image."""
+        self.load(batch)
+        proposals = self.propose(self.number)
+        return self.detect(proposals) if self.roi_head else proposals
+
+
+def single_images(loader: DataLoader) -> Iterator[dict]:
+    """Batches of one image, whatever the loader's batch is."""
+    for batch in loader:
+        for i in range(len(batch['inputs'])):
+            yield {key: values[i : i + 1] for key, values in batch.items()}

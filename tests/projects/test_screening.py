@@ -67,8 +67,8 @@ def screening(config):
 
 @pytest.fixture
 def features(screening):
-    load_features.cache_clear()
-    return load_features(screening[1][0].file)
+    yield load_features(screening[1][0].file)
+    load_features.cache_clear()  # a test may have changed them
 
 
 def test_features(features):

@@ -17,7 +17,7 @@ from seed_tables import with_split
 from torch import nn
 
 from mmdet_klrpn.apis import load_detector
-from mmdet_klrpn.benchmark.detection import evaluate, pack_detections
+from mmdet_klrpn.benchmark.detection import evaluate, pack
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
 from mmdet_klrpn.benchmark.recall import rank_objects
 from mmdet_klrpn.evaluation.split_items import Item, split_items
@@ -158,11 +158,6 @@ def precisions(
         pd.DataFrame: ``group`` and ``value``, NaN without an object.
     """
     categories = [category['id'] for category in truth['categories']]
-    detections = [
-        detection
-        for image in predictions
-        for detection in pack_detections(image['img_id'], image, categories)
-    ]
     # COCO's ranges hold both ends, and an object may lie at an edge.
     limits = [0.0, *((1 + 1e-9) * np.square(edges)), 1e10]
     areas = dict(zip(QUARTERS, zip(limits, limits[1:])))
@@ -171,7 +166,8 @@ def precisions(
         for a in truth['annotations']
     ]
     truth = dict(truth, annotations=annotations)
-    evaluated = evaluate(truth, detections, areas)
+    detections = pack(predictions, categories)
+    evaluated = evaluate(truth, detections, areas, sizes=False)
     # (IoU thresholds, recalls, categories, areas, numbers of detections)
     precision = evaluated.eval['precision']
     found = {'AP': precision[..., 0, 0]}

@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 from object_groups import CLASS
-from seed_tables import DASH, markdown, show_difference
+from seed_tables import markdown, show_difference
+
+from mmdet_klrpn.benchmark.tables import DASH
 
 _MEANING = """Means over seeds, in points if not a number of samples. A
 difference to the first detector has the half width of Welch's 95% interval

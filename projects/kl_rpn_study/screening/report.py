@@ -6,7 +6,9 @@ from typing import List, Tuple
 
 import pandas as pd
 from object_groups import ALL, CLASS_MEAN
-from seed_tables import DASH, markdown, show_difference
+from seed_tables import markdown, show_difference
+
+from mmdet_klrpn.benchmark.tables import DASH
 
 from .plan import Screening
 from .study import Cell

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import load_tool, run, write_enlarged_config
 from links.image import Image
-from links.measure import check_detector, measure_links
+from links.measure import check_detector, measure_links, predict
 from links.report import LINKS, link_table
 from links.sampling import sample_rois, sampling_links
 from mmdet.models.task_modules import MaxIoUAssigner, RandomSampler
@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_detector(tiny_data, tiny):
         14,
         3,
     )
-    found = frame.set_index(['link', 'row', 'group'])['value']
+    found = frame.set_index(['link', 'row', 'group'])['value'].sort_index()
 
     model = load_detector(*files)
     detections, predictions = [], []
@@ -106,6 +106,26 @@ def test_figures_are_those_of_the_detector(tiny_data, tiny):
     assert samples['which are added objects'] == 2
     assert samples['which are proposals'] == samples['assigned proposals'] > 0
     assert samples['positives'] == samples['assigned proposals'] + 2
+
+
+def test_a_head_with_a_power_is_seen_without_it(tiny):
+    config = Config.fromfile(tiny / 'config.py')
+    head = dict(type='ObjectnessRoIHead', objectness_power=2.0)
+    config.model.roi_head.update(head)
+    model = load_detector(config, str(tiny / 'epoch_1.pth'))
+    found = predict(model, split_items(config, 'test')[:2])
+    assert model.roi_head.objectness_power == 2
+    own, weighed, plain = (
+        [image['scores'] for image in found[row]]
+        for row in (
+            ('precision', 'detector'),
+            ('objectness', 'all proposals, power 2'),
+            ('objectness', 'all proposals, power 0'),
+        )
+    )
+    for one, two, three in zip(own, weighed, plain):
+        assert one == pytest.approx(two, rel=1e-4)
+        assert one.sum() < three.sum()
 
 
 BOXES = np.array([[0, 0, 10, 10], [20, 20, 40, 40], [60, 60, 70, 70.0]])

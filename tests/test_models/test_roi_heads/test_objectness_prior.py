@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from links.image import Image, refine
 from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from test_objectness_roi_head import build, predict
 from test_rfcn_roi_head import features, proposals, sample
 
-from mmdet_klrpn.benchmark.links.image import Image, refine
 from mmdet_klrpn.models.roi_heads import ObjectnessPrior
 
 KINDS = ['RFCNRoIHead', 'ObjectnessRoIHead']
@@ -252,15 +252,15 @@ def test_links_see_the_prior_without_the_power():
     """Row 'power 0' of such a detector has the prior, and no product."""
     head = build_prior(objectness_power=2.0)
     given = proposals(9)
-    image = Image(features(), [sample()], torch.ones(4))
+    image = Image(features(), [sample()], torch.ones(4), *[None] * 3)
     model = SimpleNamespace(roi_head=head)
     own = refine(model, image, given.bboxes, given.scores)
-    plain = refine(model, image, given.bboxes, given.scores, power=0.0)
-    assert head.objectness_power == 2
+    head.objectness_power = 0.0
+    plain = refine(model, image, given.bboxes, given.scores)
     weight = given.scores[:, None] ** 2
     expected = plain.scores[:, :-1] * weight
     torch.testing.assert_close(own.scores[:, :-1], expected)
     assert torch.equal(own.bboxes, plain.bboxes)
     head.objectness_prior = None
-    without = refine(model, image, given.bboxes, given.scores, power=0.0)
+    without = refine(model, image, given.bboxes, given.scores)
     assert (plain.scores - without.scores).abs().max() > 0.01

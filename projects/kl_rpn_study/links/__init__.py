@@ -1,0 +1,1 @@
+"""The links from proposals to detections, each measured on its own."""

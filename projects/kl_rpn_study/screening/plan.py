@@ -1,0 +1,102 @@
+"""A screening's plan: questions, and the settings that answer them."""
+
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from mmdet_klrpn.benchmark.fields import (
+    Preparation,
+    as_mapping,
+    check_known,
+    check_seeds,
+    fields_of,
+    read_plan,
+    read_preparations,
+)
+from mmdet_klrpn.benchmark.plan import SPLITS, Detector
+
+Settings = Dict[str, object]
+
+
+class Question(NamedTuple):
+    """Settings that are compared with each other.
+
+    Attributes:
+        rows (dict[str, dict]): Settings by name, as changes to a config by
+            dotted keys: ``rpn_head.*``, ``train_cfg.*``, ``test_cfg.*``, the
+            head's, and ``lr``.
+        reason (str): What the tables show.
+        reference (str, optional): Name of the row, in any question, that the
+            others are compared with. Defaults to the plan's.
+    """
+
+    rows: Dict[str, Settings]
+    reason: str = ''
+    reference: Optional[str] = None
+
+
+class Screening(NamedTuple):
+    """All that is trained and compared, as in ``plans/screening.yaml``.
+
+    ``features`` are those of detectors with an RPN, which give data, backbone,
+    head and schedule: of a checkpoint, or of the pretrained backbone.
+    """
+
+    title: str
+    work_dir: Path
+    seeds: int
+    reference: str
+    features: Dict[str, Detector]
+    questions: Dict[str, Question]
+    split: str = 'test'
+    note: str = ''
+    prepare: Tuple[Preparation, ...] = ()
+
+    def rows_of(self, name: str) -> Dict[str, Settings]:
+        """Rows of a question, its reference first."""
+        question = self.questions[name]
+        reference = question.reference or self.reference
+        own = [question] if reference in question.rows else []
+        found = [
+            other.rows[reference]
+            for other in own or self.questions.values()
+            if reference in other.rows
+        ]
+        if not found or any(settings != found[0] for settings in found):
+            what = 'rows that differ' if found else 'no row'
+            raise ValueError(f'{name}: reference {reference!r} names {what}')
+        return {reference: found[0], **question.rows}
+
+
+def load_screening(path: Path) -> Screening:
+    """Read a plan.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key is unknown or missing, a value is of the wrong
+            kind, or a reference is not found.
+    """
+    data = read_plan(path, Screening)
+    plan = Screening(**data)
+    plan = plan._replace(
+        work_dir=Path(plan.work_dir),
+        features=_read(plan.features, Detector, f'{path}: features'),
+        questions=_read(plan.questions, Question, f'{path}: questions'),
+        prepare=read_preparations(data, str(path)),
+    )
+    check_known(plan.split, SPLITS, f'{path}: split')
+    check_seeds(plan.seeds, f'{path}: seeds')
+    for name, question in plan.questions.items():
+        place = f'{path}: questions: {name!r}.rows'
+        for row, settings in as_mapping(question.rows, place).items():
+            as_mapping(settings, f'{place}: {row!r}')
+        plan.rows_of(name)
+    return plan
+
+
+def _read(items: object, kind: type, place: str) -> dict:
+    found = {}
+    for name, item in as_mapping(items, place).items():
+        item = as_mapping(item, f'{place}: {name!r}')
+        named = dict(item, name=name) if kind is Detector else item
+        found[name] = kind(**fields_of(named, kind, f'{place}: {name!r}'))
+    return found

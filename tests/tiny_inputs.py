@@ -20,15 +20,9 @@ NORMALIZE = dict(mean=[127.5] * 3, std=[64.0] * 3, pad_mask=True)
 
 
 def tiny_loss(model: nn.Module, objects: int) -> dict:
-    """Losses of a detector on noise.
+    """Losses on noise with so many objects in each image.
 
-    Args:
-        model (nn.Module): Any detector, also a semi-supervised one or a
-            tracker, of which those without a loss train their detector alone.
-        objects (int): Number of objects in each image.
-
-    Returns:
-        dict[str, Tensor | list[Tensor]]: What ``model.loss`` returns.
+    Of a tracker without a loss they are its detector's.
     """
     if isinstance(model, SemiBaseDetector):
         branches = {
@@ -50,11 +44,7 @@ def tiny_loss(model: nn.Module, objects: int) -> dict:
 
 @torch.no_grad()
 def tiny_prediction(model: nn.Module) -> List[Tensor]:
-    """Predictions of a detector or tracker on noise.
-
-    Returns:
-        list[Tensor]: Boxes of each image; of a panoptic one, its segments.
-    """
+    """Boxes predicted on noise for each image; a panoptic one's segments."""
     if isinstance(model, BaseMOTModel):
         data = _frames(1)
         (video,) = model.predict(data['inputs'], data['data_samples'])

@@ -68,10 +68,10 @@ PAGE = """\
 # KL-RPN in every config of mmdet
 
 Written by `python tests/sweep.py --results sweep.json --table
-docs/sweep.md`, from a run on a CPU with mmdet {version}. It
-lists each config that mmdet ships whose model holds an `RPNHead`, or
-a head that inherits it, and those that cannot be read to tell: {configs} configs. They have {models} different models, each of which
-is tried once.
+docs/sweep.md`, from a run on a CPU with mmdet {version}. It lists
+each config that mmdet ships whose model holds an `RPNHead`, or a head that
+inherits it, and those that cannot be read to tell: {configs} configs. They
+have {models} different models, each of which is tried once.
 
 | | Configs |
 | --- | ---: |

@@ -15,8 +15,10 @@ def tool(tmp_path, monkeypatch):
     """The script, for a folder whose building is only recorded."""
     module = load_tool('tools/setup_env.py')
     module.folder = tmp_path / 'env'
-    module.env = module.Environment(module.folder, module.STACKS['openmmlab'])
-    module.fork = module.Environment(module.folder, module.STACKS['fork'])
+    module.env, module.fork = (
+        module.Environment(module.folder, **module.STACKS[stack])
+        for stack in ('openmmlab', 'fork')
+    )
     module.builds = []
     module.working = True
 
@@ -28,6 +30,7 @@ def tool(tmp_path, monkeypatch):
         module.working = True
 
     module.stays_broken = False
+    module.real_build = module.build
     module.has_gpu = lambda: False
     monkeypatch.setattr(module, 'build', build)
     monkeypatch.setattr(module, 'works', lambda *_, **__: module.working)
@@ -118,29 +121,26 @@ def test_the_package_must_be_installed_not_only_lie_here(
     monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
     monkeypatch.chdir(ROOT)
     venv.create(tmp_path / 'env', symlinks=True)
-    env = tool.Environment(tmp_path / 'env', tool.STACKS['fork'])
+    env = tool.Environment(tmp_path / 'env', **tool.STACKS['fork'])
     assert not tool.works(env)
 
 
 def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
-    def fail(*args, **kwargs):
-        raise tool.subprocess.CalledProcessError(1, 'ensurepip')
-
-    monkeypatch.setattr(tool.venv, 'create', fail)
+    monkeypatch.setattr(tool, 'succeeds', lambda *_, **__: False)
     with pytest.raises(tool.SetupError, match='python3-venv'):
-        tool.create(tool.folder)
+        tool.real_build(tool.env)
 
 
 @pytest.mark.parametrize('stack', ['openmmlab', 'fork'])
 def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
-    env = tool.Environment(tool.folder, tool.STACKS[stack])
+    env = tool.fork if stack == 'fork' else tool.env
     mmcv = dict(openmmlab='mmcv==2.1.0', fork='onedl-mmcv==2.3.6')[stack]
     name, _ = mmcv.split('==')
     monkeypatch.setattr(tool, 'answers', lambda url: False)
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
     commands = []
 
-    def succeeds(command, quiet=True, env=None):
+    def succeeds(command, **_):
         commands.append([str(word) for word in command])
         # pip says that it installed mmcv, but the operators never import.
         return 'install' in command
@@ -151,7 +151,7 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
     (built,) = [words for words in commands if f'--no-binary={name}' in words]
     assert '--no-build-isolation' in built
     assert mmcv in built
-    assert str(env.stack.pins) in built
+    assert str(env.pins) in built
 
 
 def compile_mmcv(tool, monkeypatch, **variables):
@@ -165,7 +165,7 @@ def compile_mmcv(tool, monkeypatch, **variables):
     monkeypatch.setattr(
         tool,
         'succeeds',
-        lambda command, quiet=True, env=None: calls.append(env),
+        lambda command, env=None, **_: calls.append(env),
     )
     tool.compile_mmcv(tool.env, 'mmcv==2.1.0')
     return calls[-1]
@@ -222,21 +222,16 @@ def test_jobs_that_are_asked_for_are_kept(tool, monkeypatch, given, used):
 
 
 def test_each_step_says_how_long_it_takes_as_it_begins(
-    monkeypatch, tmp_path, capsys
+    tool, monkeypatch, capsys
 ):
-    tool = load_tool('tools/setup_env.py')
-    env = tool.Environment(tmp_path / 'env', tool.STACKS['openmmlab'])
-    monkeypatch.setattr(tool, 'create', lambda folder: folder.mkdir())
     monkeypatch.setattr(tool, 'answers', lambda url: False)
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
-    monkeypatch.setattr(tool, 'has_gpu', lambda: False)
     # mmcv is there once it has been compiled.
     monkeypatch.setattr(
-        *(tool, 'succeeds'),
-        lambda command, quiet=True, env=None: not quiet,
+        tool, 'succeeds', lambda command, quiet=True, **_: not quiet
     )
     monkeypatch.setattr(tool, 'START', tool.time.monotonic() - 754)
-    tool.build(env)
+    tool.real_build(tool.env)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
     for line in lines:
@@ -272,11 +267,11 @@ def test_an_address_that_refuses_is_given_up(tool):
 
 
 def test_every_pin_is_found(tool):
-    assert tool.env.stack.pin('mmcv') == 'mmcv==2.1.0'
-    assert tool.fork.stack.pin('onedl-mmcv') == 'onedl-mmcv==2.3.6'
+    assert tool.env.pin('mmcv') == 'mmcv==2.1.0'
+    assert tool.fork.pin('onedl-mmcv') == 'onedl-mmcv==2.3.6'
     for name in ('nothing', 'mmcv'):  # not as the end of another name either
         with pytest.raises(tool.SetupError, match=f'must pin {name}=='):
-            tool.fork.stack.pin(name)
+            tool.fork.pin(name)
 
 
 def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):

@@ -55,19 +55,12 @@ class Environment(NamedTuple):
         """The file with the pinned packages."""
         return REQUIREMENTS / f'{self.files[0]}.txt'
 
-    def pin(self, name: str) -> str:
-        """The requirement on a pinned package."""
-        for line in self.pins.read_text().split():
-            if line.startswith(f'{name}=='):
-                return line
-        raise SetupError(f'{self.pins} must pin {name}==VERSION')
-
     def runs(self, *args: object, **options) -> bool:
         """Whether a command of its interpreter succeeds."""
         return succeeds([self.folder / 'bin/python', *args], **options)
 
     def installs(self, *args: object, **options) -> bool:
-        """Whether pip installs something without moving a pinned package."""
+        """Whether pip installs something, in the pinned version if any."""
         pip = ('-m', 'pip', 'install', '-qq', '--constraint', self.pins)
         return self.runs(*pip, *args, **options)
 
@@ -208,8 +201,7 @@ def install_torch(env: Environment) -> None:
         options = ['--extra-index-url', TORCH_CPU_INDEX]
         cost = 'a minute, and the download of 200 MB'
     say(f'installing torch: {cost} unless pip has it')
-    pins = (env.pin(name) for name in ('torch', 'torchvision'))
-    pip_install(env, *options, *pins)
+    pip_install(env, *options, 'torch', 'torchvision')
     cuda = 'import torch; assert torch.version.cuda'
     if has_gpu() and not env.runs('-c', cuda):
         raise SetupError('the torch in place is one without CUDA')
@@ -217,13 +209,14 @@ def install_torch(env: Environment) -> None:
 
 def install_mmcv(env: Environment) -> None:
     """Install mmcv with its operators: a prebuilt wheel, else the sources."""
-    mmcv = env.pin(f'{env.prefix}mmcv')
+    mmcv = f'{env.prefix}mmcv'
     check = HAS_OPERATORS + HAS_CUDA * has_gpu()
     links = env.wheels.format(env.cuda if has_gpu() else 'cpu')
     options = ['--find-links', links] if answers(links) else []
-    options.append(f'--only-binary={mmcv.split("==")[0]}')
     say('looking for a prebuilt mmcv: seconds')
-    if env.installs(*options, mmcv) and env.runs('-c', check):
+    if env.installs(*options, f'--only-binary={mmcv}', mmcv) and env.runs(
+        '-c', check
+    ):
         return
     compile_mmcv(env, mmcv)
     if not env.runs('-c', check, quiet=False):
@@ -235,9 +228,8 @@ def install_mmcv(env: Environment) -> None:
 
 
 def compile_mmcv(env: Environment, mmcv: str) -> None:
-    """Build mmcv from its sources, by the pinned requirement."""
-    name = mmcv.split('==')[0]
-    env.runs('-m', 'pip', 'uninstall', '--yes', name)
+    """Build mmcv, under pip's name of it, from its sources."""
+    env.runs('-m', 'pip', 'uninstall', '--yes', mmcv)
     # Without ninja, one file at a time; the fork's setup.py needs packaging.
     pip_install(env, 'ninja', 'packaging')
     jobs = os.environ.get('MAX_JOBS', '')
@@ -264,7 +256,7 @@ def compile_mmcv(env: Environment, mmcv: str) -> None:
     )
     # In an isolated build mmcv does not find torch, and leaves its operators
     # out without a word.
-    options = ('--no-build-isolation', f'--no-binary={name}', '--no-cache-dir')
+    options = ('--no-build-isolation', f'--no-binary={mmcv}', '--no-cache-dir')
     env.installs(*options, mmcv, quiet=False, env=variables)
 
 
@@ -278,9 +270,10 @@ def pip_install(env: Environment, *args: object) -> None:
 def succeeds(command: list, quiet: bool = True, **options) -> bool:
     """Whether a command runs and exits with 0, with options of subprocess."""
     sink = subprocess.DEVNULL if quiet else None
-    words = [str(word) for word in command]
     try:
-        subprocess.run(words, stdout=sink, stderr=sink, check=True, **options)
+        subprocess.run(
+            command, stdout=sink, stderr=sink, check=True, **options
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return True

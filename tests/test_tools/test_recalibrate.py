@@ -174,19 +174,11 @@ def test_a_row_is_of_one_config(tiny, tmp_path, monkeypatch):
     pairs = [str(tiny[0]), 'a.pth', str(twin), 'b.pth', str(twin), 'c.pth']
     words = ['calibration.py', *pairs, '-o', str(tmp_path / 'out')]
     monkeypatch.setattr(sys, 'argv', words)
-    measured = []
-
-    def measure(model, config, checkpoint, *_):
-        measured.append((model, checkpoint))
-        figures = dict(objectness_ece=0.5)
-        return calibration.Measured(
-            model, '', None, {}, {'objectness': figures}
-        )
-
-    monkeypatch.setattr(calibration, 'measure', measure)
-    monkeypatch.setattr(calibration, 'draw', lambda *_: None)
+    figures = dict(objectness=dict(objectness_ece=0.5))
+    monkeypatch.setattr(calibration, 'measure', lambda *_: (figures, {}))
     calibration.main()
-    first, second, third = [model for model, _ in measured]
+    runs = json.loads((tmp_path / 'out/figures.json').read_text())
+    first, second, third = [run['model'] for run in runs]
     assert first != second == third
     table = (tmp_path / 'out/tables.md').read_text().splitlines()
     assert [cells_of(line)[1] for line in table[2:]] == [first, second]
@@ -194,7 +186,7 @@ def test_a_row_is_of_one_config(tiny, tmp_path, monkeypatch):
 
 def test_a_row_has_the_mean_and_the_range_of_its_seeds():
     runs = [
-        calibration.Measured('a', '', None, {}, {'objectness': figures})
+        dict(model='a', objectness=figures)
         for figures in (
             dict(objectness_ece=0.25, objectness_brier=0.1, hit_rate=0.5),
             dict(objectness_ece=0.5, objectness_brier=0.1, hit_rate=0.25),

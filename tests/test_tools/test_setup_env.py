@@ -134,8 +134,7 @@ def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
 @pytest.mark.parametrize('stack', ['openmmlab', 'fork'])
 def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
     env = tool.fork if stack == 'fork' else tool.env
-    mmcv = dict(openmmlab='mmcv==2.1.0', fork='onedl-mmcv==2.3.6')[stack]
-    name, _ = mmcv.split('==')
+    name = dict(openmmlab='mmcv', fork='onedl-mmcv')[stack]
     monkeypatch.setattr(tool, 'answers', lambda url: False)
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
     commands = []
@@ -150,7 +149,7 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
         tool.install_mmcv(env)
     (built,) = [words for words in commands if f'--no-binary={name}' in words]
     assert '--no-build-isolation' in built
-    assert mmcv in built
+    assert name in built
     assert str(env.pins) in built
 
 
@@ -167,7 +166,7 @@ def compile_mmcv(tool, monkeypatch, **variables):
         'succeeds',
         lambda command, env=None, **_: calls.append(env),
     )
-    tool.compile_mmcv(tool.env, 'mmcv==2.1.0')
+    tool.compile_mmcv(tool.env, 'mmcv')
     return calls[-1]
 
 
@@ -248,10 +247,9 @@ def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
     monkeypatch.setattr(tool, 'succeeds', lambda command: True)
     for gpu in (False, True):
         monkeypatch.setattr(tool, 'has_gpu', lambda gpu=gpu: gpu)
-        for env, torch in ((tool.env, '2.1.2'), (tool.fork, '2.6.0')):
-            tool.install_torch(env)
-            assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
-            assert f'torch=={torch}' in installed[-1]
+        tool.install_torch(tool.env)
+        assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
+        assert 'torch' in installed[-1]
 
 
 def test_an_address_that_never_answers_is_given_up(tool, monkeypatch):
@@ -266,12 +264,16 @@ def test_an_address_that_refuses_is_given_up(tool):
     assert not tool.answers(f'http://127.0.0.1:{port}')
 
 
-def test_every_pin_is_found(tool):
-    assert tool.env.pin('mmcv') == 'mmcv==2.1.0'
-    assert tool.fork.pin('onedl-mmcv') == 'onedl-mmcv==2.3.6'
-    for name in ('nothing', 'mmcv'):  # not as the end of another name either
-        with pytest.raises(tool.SetupError, match=f'must pin {name}=='):
-            tool.fork.pin(name)
+@pytest.mark.parametrize('stack', ['env', 'fork'])
+def test_pip_is_held_to_the_pins(tool, monkeypatch, stack):
+    env, commands = getattr(tool, stack), []
+    monkeypatch.setattr(
+        tool, 'succeeds', lambda command, **_: commands.append(command)
+    )
+    env.installs('torch')
+    assert commands[0][-3:] == ['--constraint', env.pins, 'torch']
+    pinned = [line.split('==')[0] for line in env.pins.open() if '==' in line]
+    assert {'torch', 'torchvision', f'{env.prefix}mmcv'} <= set(pinned)
 
 
 def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):

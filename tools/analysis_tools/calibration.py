@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, Tuple
 
 import matplotlib
 import pandas as pd
@@ -55,48 +55,38 @@ OBJECTNESS_COLUMNS = {
 }
 
 
-class Measured(NamedTuple):
-    """A checkpoint, its errors on the test images, and what they say.
-
-    ``stds`` has the errors 'as predicted' and, with scaled stds,
-    'recalibrated', or nothing without stds; ``figures`` has those of each,
-    and of 'objectness'.
-    """
-
-    model: str
-    checkpoint: str
-    errors: ProposalErrors
-    stds: Dict[str, ProposalErrors]
-    figures: Dict[str, Dict[str, float]]
-
-
 def measure(
-    model: str, config: str, checkpoint: str, proposals: int, images: int
-) -> Measured:
-    """Run a first stage over the images and compute its figures."""
+    config: str, checkpoint: str, proposals: int, images: int
+) -> Tuple[Dict[str, Dict[str, float]], Dict[str, ProposalErrors]]:
+    """Run a first stage over the test images.
+
+    Returns:
+        tuple[dict, dict]: Figures, and the errors that they are of, for
+        'objectness' and, if there are stds, for these 'as predicted' and,
+        scaled by the factor of the training images, 'recalibrated'.
+    """
     stage = FirstStageErrors(config, checkpoint)
-    errors = stage.errors('test', proposals, images)
-    stds, figures = {}, {}
-    if len(errors.errors):
+    given = stage.errors('test', proposals, images)
+    figures, errors = {}, {}
+    if len(given.errors):
         train = stage.errors('train', proposals, images)
         factor = fit_std_scale(train.errors, train.stds)
         for kind, scale in (('as predicted', 1.0), ('recalibrated', factor)):
-            stds[kind] = errors._replace(stds=scale * errors.stds)
-            figures[kind] = std_calibration(*stds[kind][2:])
+            errors[kind] = given._replace(stds=scale * given.stds)
+            figures[kind] = std_calibration(*errors[kind][2:])
             figures[kind]['factor'] = scale
-    figures['objectness'] = objectness_calibration(errors.scores, errors.hits)
-    return Measured(model, checkpoint, errors, stds, figures)
+    figures['objectness'] = objectness_calibration(given.scores, given.hits)
+    return figures, dict(errors, objectness=given)
 
 
-def format_tables(runs: List[Measured]) -> str:
+def format_tables(runs: List[dict]) -> str:
     """Two tables in Markdown, of the stds and of the scores."""
     stds, scores = [], []
     for run in runs:
-        for kind, values in run.figures.items():
-            if kind == 'objectness':
-                scores.append({'': run.model, **values})
-            else:
-                stds.append({'': f'{run.model}, {kind}', **values})
+        scores.append({'': run['model'], **run['objectness']})
+        for kind in ('as predicted', 'recalibrated'):
+            if kind in run:
+                stds.append({'': f'{run["model"]}, {kind}', **run[kind]})
     tables = ((stds, STD_COLUMNS), (scores, OBJECTNESS_COLUMNS))
     return '\n\n'.join(
         pd.DataFrame(rows, columns=['', *columns])
@@ -118,21 +108,24 @@ def _mean_and_range(values: pd.Series) -> str:
     return f'{values.mean():.3f}{spread}'
 
 
-def draw(runs: List[Measured], path: Path) -> None:
-    """Draw both reliabilities, checkpoints of one config pooled."""
+def draw(
+    errors: Dict[Tuple[str, str], List[ProposalErrors]], path: Path
+) -> None:
+    """Draw both reliabilities from the errors by model and kind, pooled."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 5.6), layout='constrained'
     )
-    for i, model in enumerate(dict.fromkeys(run.model for run in runs)):
-        own = [run for run in runs if run.model == model]
-        for kind, line in zip(own[0].stds, ('-', '--')):
-            pooled = concatenate([run.stds[kind] for run in own])
-            covered = coverage(pooled.errors, pooled.stds)
-            style = dict(color=f'C{i}', linestyle=line)
-            draw_coverage(left, LEVELS, covered, f'{model}, {kind}', **style)
-        pooled = concatenate([run.errors for run in own])
-        diagram = reliability_diagram(pooled.scores, pooled.hits)
-        draw_reliability(right, *diagram, label=model, color=f'C{i}')
+    models = list(dict.fromkeys(model for model, _ in errors))
+    for (model, kind), parts in errors.items():
+        pooled, color = concatenate(parts), f'C{models.index(model)}'
+        if kind == 'objectness':
+            diagram = reliability_diagram(pooled.scores, pooled.hits)
+            draw_reliability(right, *diagram, label=model, color=color)
+        else:
+            curve = (LEVELS, coverage(pooled.errors, pooled.stds))
+            line = '-' if kind == 'as predicted' else '--'
+            style = dict(color=color, linestyle=line)
+            draw_coverage(left, *curve, f'{model}, {kind}', **style)
     left.set_title('standard deviation of the edges')
     right.set_title('objectness')
     for ax in (left, right):
@@ -159,22 +152,23 @@ def main() -> None:
     configs, checkpoints = args.pairs[::2], args.pairs[1::2]
     if len(configs) != len(checkpoints):
         parser.error('each config needs a checkpoint behind it')
-    runs = []
-    for given in zip(distinct_names(configs), configs, checkpoints):
+    runs: List[dict] = []
+    errors: Dict[Tuple[str, str], List[ProposalErrors]] = {}
+    models = distinct_names(configs)
+    for model, *pair in zip(models, configs, checkpoints):
         try:
-            runs.append(measure(*given, args.proposals, args.images))
+            figures, own = measure(*pair, args.proposals, args.images)
         except (OSError, ValueError) as error:
-            sys.exit(f'{given[1]}, {given[2]}: {error}')
+            sys.exit(f'{", ".join(pair)}: {error}')
+        runs.append(dict(model=model, checkpoint=pair[1], **figures))
+        for kind, value in own.items():
+            errors.setdefault((model, kind), []).append(value)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     tables = format_tables(runs)
     (args.out_dir / 'tables.md').write_text(f'{tables}\n')
-    figures = [
-        dict(model=run.model, checkpoint=run.checkpoint, **run.figures)
-        for run in runs
-    ]
-    text = json.dumps(figures, indent=1)
+    text = json.dumps(runs, indent=1)
     (args.out_dir / 'figures.json').write_text(f'{text}\n')
-    draw(runs, args.out_dir / 'reliability.png')
+    draw(errors, args.out_dir / 'reliability.png')
     print(f'\n{tables}\n\npicture: {args.out_dir / "reliability.png"}')
 
 

@@ -26,7 +26,7 @@ def tiny_loss(model: nn.Module, objects: int) -> dict:
     """
     if isinstance(model, SemiBaseDetector):
         branches = {
-            name: _images(objects)
+            name: images(objects)
             for name in ('sup', 'unsup_teacher', 'unsup_student')
         }
         return model.loss(
@@ -38,7 +38,7 @@ def tiny_loss(model: nn.Module, objects: int) -> dict:
             return tiny_loss(model.detector, objects)
         data = _frames(objects)
     else:
-        data = _images(objects)
+        data = images(objects)
     return model.loss(data['inputs'], data['data_samples'])
 
 
@@ -49,14 +49,14 @@ def tiny_prediction(model: nn.Module) -> List[Tensor]:
         data = _frames(1)
         (video,) = model.predict(data['inputs'], data['data_samples'])
         return [frame.pred_track_instances.bboxes for frame in video]
-    data = _images(1)
+    data = images(1)
     samples = model.predict(data['inputs'], data['data_samples'])
     if 'pred_panoptic_seg' in samples[0]:
         return [sample.pred_panoptic_seg.sem_seg for sample in samples]
     return [sample.pred_instances.bboxes for sample in samples]
 
 
-def _images(objects: int) -> dict:
+def images(objects: int) -> dict:
     """A batch of images, with masks and a semantic map."""
     data = demo_mm_inputs(
         BATCH,

@@ -39,6 +39,9 @@ def test_no_object_in_any_image():
     assert losses['loss_rpn_pos'] == 0
     assert losses['loss_rpn_neg'] > 0
     assert_gradients_reach_all(head, losses)
+    # Negatives do not move the means.
+    assert (head.rpn_reg.weight.grad == 0).all()
+    assert (head.rpn_cls.weight.grad != 0).any()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw a gallery of the detectors of trees, and write its page.
+"""Draw a gallery of the detectors of trees, and list it on its page.
 
 RPN beside KL-RPN on test images of the most trees, with the checkpoints that
 the benchmark leaves: ``<work-dir>/<config>/seed0/epoch_24.pth``.
@@ -36,35 +36,8 @@ PAIRS = (
         1,
     ),
 )
-INTRODUCTION = """\
-# Gallery
-
-Tree crowns in aerial photographs of a scene that no detector here was trained
-on. Each picture has the ground truth; the best proposals of Faster R-CNN's
-RPN, as many as there are trees; those of KL-RPN, with a band of one standard
-deviation to either side of each edge; and for each level of KL-RPN the
-standard deviation of the surest anchor at each place, from the floor
-(`min_std`) to the standard deviation of a negative's target (`neg_std`) and
-more.
-
-A tree counts as found where a drawn proposal overlaps it with an IoU of at
-least 0.5. These are single images of one seed: to see what the method does,
-not how good it is.
-
-Written by `make gallery`; pictures of your own detector and images are made by
-
-```bash
-python tools/analysis_tools/visualize_proposals.py CONFIG CHECKPOINT \\
-    IMAGE... --baseline CONFIG CHECKPOINT -o OUT_DIR
-```
-
-and, while it trains, by a hook that writes them to any of mmengine's
-visualisation backends:
-
-```python
-custom_hooks = [dict(type='ProposalVisualizationHook')]
-```
-"""
+# What the page has above this line is kept.
+MARK = '<!-- drawn -->\n'
 
 
 def main() -> None:
@@ -73,7 +46,8 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default='work_dirs/trees')
     parser.add_argument('--docs', type=Path, default='docs')
     args = parser.parse_args()
-    sections = [INTRODUCTION]
+    page = args.docs / 'gallery.md'
+    sections = [page.read_text().partition(MARK)[0] + MARK]
     for title, baseline, counterpart, count in PAIRS:
         sections.append(f'## {title}\n\n`{baseline}` and `{counterpart}`.\n')
         models = []
@@ -92,7 +66,7 @@ def main() -> None:
             path = picture.relative_to(args.docs).as_posix()
             sections.append(f'![{caption}]({path})\n\n{caption}\n')
             print(f'{picture}: {caption}')
-    (args.docs / 'gallery.md').write_text('\n'.join(sections))
+    page.write_text('\n'.join(sections))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:

@@ -12,7 +12,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from tiny_detectors import faster_rcnn, rfcn_roi_head
 
-from mmdet_klrpn.models import VGG, RFCNRoIHead
+from mmdet_klrpn.models import VGG
 
 STRIDE = 16
 K = 3
@@ -338,7 +338,3 @@ def test_parts_that_do_not_vote_are_refused(part, changes, message):
 def test_more_than_one_level_is_refused():
     with pytest.raises(ValueError, match='one level of features, but got 2'):
         build().predict(features() * 2, [proposals(5)], [sample()])
-
-
-def test_registered():
-    assert MODELS.get('RFCNRoIHead') is RFCNRoIHead

@@ -158,10 +158,10 @@ def run(*command, cwd=ROOT, env=None, check=True):
 
 
 @contextmanager
-def warnings_logged():
+def warnings_logged(level=logging.WARNING):
     """Messages of mmengine's logger within a context, a list."""
     lines = []
-    handler = logging.Handler(logging.WARNING)
+    handler = logging.Handler(level)
     handler.emit = lambda record: lines.append(record.getMessage())
     logger = MMLogger.get_current_instance()
     logger.addHandler(handler)
@@ -183,6 +183,19 @@ def load_tool(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def without_scope(config):
+    """A config without the scope that inheriting from mmdet stamps on it."""
+    if isinstance(config, dict):
+        return {
+            key: without_scope(value)
+            for key, value in config.items()
+            if key != '_scope_'
+        }
+    if isinstance(config, (list, tuple)):
+        return [without_scope(value) for value in config]
+    return config
 
 
 @pytest.fixture(scope='session')

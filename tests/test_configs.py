@@ -1,80 +1,39 @@
 """Every config builds a detector that trains a step and predicts."""
 
-import io
 import logging
 import re
 from collections import Counter
 from pathlib import Path
 
 import mmdet
-import numpy as np
 import pytest
+import sweep
 import torch
-from conftest import KL_RPN_CONFIG, ROOT
+from conftest import KL_RPN_CONFIG, ROOT, warnings_logged, without_scope
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
-from mmengine.structures import InstanceData
 from mmengine.utils import import_modules_from_strings
+from tiny_inputs import images
 
 CONFIGS = sorted(
     path
     for path in (ROOT / 'configs').rglob('*.py')
     if '_base_' not in path.parts
 )
-SIZE = 96
 
 
 def build(path):
-    """Build a config's detector without fetching pretrained weights."""
+    """Build a config's detector, without weights and with few proposals."""
     config = Config.fromfile(path)
     imports = config.get('custom_imports')
     if imports:
         import_modules_from_strings(**imports)
     init_default_scope(config.default_scope)
-    config.model.backbone.init_cfg = None
     torch.manual_seed(0)
-    return MODELS.build(config.model)
-
-
-def without_scope(config):
-    """A config without the scope that inheriting from mmdet stamps on it."""
-    if isinstance(config, dict):
-        return {
-            key: without_scope(value)
-            for key, value in config.items()
-            if key != '_scope_'
-        }
-    if isinstance(config, list):
-        return [without_scope(value) for value in config]
-    return config
-
-
-def batch(boxes):
-    """One image, with boxes of objects of the first class."""
-    sample = DetDataSample(
-        metainfo=dict(
-            img_shape=(SIZE, SIZE),
-            ori_shape=(SIZE, SIZE),
-            pad_shape=(SIZE, SIZE),
-            batch_input_shape=(SIZE, SIZE),
-            scale_factor=(1.0, 1.0),
-            img_id=1,
-        ),
-        gt_instances=InstanceData(
-            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            labels=torch.zeros(len(boxes), dtype=torch.long),
-            masks=BitmapMasks(np.ones((len(boxes), SIZE, SIZE)), SIZE, SIZE),
-        ),
-        ignored_instances=InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
-        ),
-    )
-    return torch.randn(1, 3, SIZE, SIZE), [sample]
+    return MODELS.build(ConfigDict(sweep.capped(config.model.to_dict())))
 
 
 def test_base_names_are_unique():
@@ -93,32 +52,22 @@ def test_trains_a_step_and_predicts(path):
     head = getattr(model, 'rpn_head', None) or model.bbox_head
     assert (type(head).__name__ == 'KLRPNHead') == is_kl_rpn
 
-    model.train()
-    for boxes in ([], [[10, 10, 60, 70]]):
-        model.zero_grad()
-        losses, logged = model.parse_losses(model.loss(*batch(boxes)))
-        assert torch.isfinite(losses)
-        assert ('loss_rpn_pos' in logged) == is_kl_rpn
-        losses.backward()
+    for objects in (0, 1):
         # DDP waits for a gradient of every parameter.
+        without = sweep.train(model, objects)
+        assert unread or not without
+        assert all(name.startswith('backbone.') for name in without)
         for name, parameter in model.named_parameters():
-            if unread and name.startswith('backbone.'):
-                continue
-            if not parameter.requires_grad:
-                continue
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
-
-    model.eval()
-    with torch.no_grad():
-        (result,) = model.predict(*batch(boxes))
-    assert torch.isfinite(result.pred_instances.bboxes).all()
+            if parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), name
+    sweep.predict(model)
 
 
 def test_rfcn_with_kl_rpn_trains_in_bfloat16():
     """mmcv's RoIAlign, and its NMS on RPNHead's scores, know none on a CPU."""
     model = build(ROOT / 'configs/kl_rpn/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
-    data = batch([[10, 10, 60, 70]])
+    torch.manual_seed(0)
+    data = images(objects=1).values()
     with torch.autocast('cpu', torch.bfloat16):
         loss, half = model.parse_losses(model.loss(*data))
     loss.backward()
@@ -219,18 +168,16 @@ def test_rpn_checkpoint_loads_and_names_what_is_new(num_stds, tmp_path):
     config.model.backbone.init_cfg = None
     config.model.rpn_head.num_stds = num_stds
     model = MODELS.build(config.model)
-    text = io.StringIO()
-    handler = logging.StreamHandler(text)
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    try:
-        load_checkpoint(model, str(tmp_path / 'rpn.pth'), logger=logger)
-    finally:
-        logger.removeHandler(handler)
-    repeated = 'rpn_head.rpn_cls.weight' in text.getvalue()
-    assert repeated == (num_stds > 1)
-    assert 'size mismatch' not in text.getvalue()
-    assert 'missing keys' not in text.getvalue()
+    with warnings_logged(logging.INFO) as lines:
+        load_checkpoint(
+            model,
+            str(tmp_path / 'rpn.pth'),
+            logger=MMLogger.get_current_instance(),
+        )
+    text = '\n'.join(lines)
+    assert ('rpn_head.rpn_cls.weight' in text) == (num_stds > 1)
+    assert 'size mismatch' not in text
+    assert 'missing keys' not in text
     torch.testing.assert_close(
         model.rpn_head.rpn_reg.weight, rpn.rpn_head.rpn_reg.weight
     )
@@ -244,7 +191,7 @@ def test_rpn_detector_returns_stds_with_its_boxes():
     model = build(ROOT / 'configs/kl_rpn/rpn_r50_fpn_kl-rpn_1x_coco.py')
     model.eval()
     with torch.no_grad():
-        (result,) = model.predict(*batch([[10, 10, 60, 70]]))
+        (result, _) = model.predict(*images(objects=1).values())
     proposals = result.pred_instances
     assert proposals.bbox_stds.shape == proposals.bboxes.shape
     assert (proposals.bbox_stds > 0).all()

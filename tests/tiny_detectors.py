@@ -3,15 +3,15 @@
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-import mmdet_klrpn  # noqa: F401, registers the heads
+from mmdet_klrpn.utils.conversion import mmdet_configs
 
 SHAPE = (96, 128)
-_PS_ROI_POOL = dict(type='PSRoIPool', output_size=3)
+_FASTER_RCNN = mmdet_configs() / '_base_/models/faster-rcnn_r50_fpn.py'
 RPN_HEADS = {
-    'RPNHead': dict(type='mmdet.RPNHead'),
+    'RPNHead': dict(type='RPNHead'),
     'SparseRPNHead': dict(type='SparseRPNHead'),
     'KLRPNHead': dict(type='KLRPNHead'),
     'four stds': dict(type='KLRPNHead', num_stds=4),
@@ -20,7 +20,7 @@ RPN_HEADS = {
     'no best anchors': dict(type='KLRPNHead', pos_topk=0),
 }
 ROI_HEADS = {
-    'StandardRoIHead': dict(type='mmdet.StandardRoIHead'),
+    'StandardRoIHead': dict(type='StandardRoIHead'),
     'ObjectnessRoIHead': dict(type='ObjectnessRoIHead'),
     'prior': dict(type='ObjectnessRoIHead', objectness_prior=True),
     'RFCNRoIHead': dict(type='RFCNRoIHead'),
@@ -34,6 +34,36 @@ ROI_HEADS = {
 }
 
 
+def faster_rcnn(part, changes):
+    """Part of mmdet's config of a Faster R-CNN, with changes by its keys."""
+    config = Config.fromfile(_FASTER_RCNN)
+    for name in part.split('.'):
+        config = Config(config[name].to_dict())
+    config.merge_from_dict(changes)
+    return config._cfg_dict
+
+
+def rfcn_roi_head(
+    channels, roi_layer=dict(type='PSRoIPool', output_size=3), **roi_head
+):
+    """Config of an R-FCN's second stage of two classes and 3 x 3 bins."""
+    return dict(
+        bbox_roi_extractor=dict(
+            type='PSRoIExtractor',
+            roi_layer=roi_layer,
+            featmap_stride=16,
+        ),
+        bbox_head=dict(
+            type='RFCNBBoxHead',
+            in_channels=channels,
+            conv_out_channels=16,
+            roi_feat_size=3,
+            num_classes=2,
+        ),
+        **roi_head,
+    )
+
+
 def tiny_detector(
     rpn_head='KLRPNHead', roi_head='ObjectnessRoIHead', **train_cfg
 ):
@@ -44,52 +74,51 @@ def tiny_detector(
         roi_head (str): One of ``ROI_HEADS``. R-FCN's read a single level.
         **train_cfg: What to replace in that of the RPN head.
     """
-    rpn_head, roi_head = dict(RPN_HEADS[rpn_head]), dict(ROI_HEADS[roi_head])
-    is_rfcn = roi_head['type'] == 'RFCNRoIHead'
+    is_rfcn = ROI_HEADS[roi_head]['type'] == 'RFCNRoIHead'
     strides = [16] if is_rfcn else [4, 8, 16, 32]
-    torch.manual_seed(0)
-    return MODELS.build(
-        ConfigDict(
-            type='mmdet.FasterRCNN',
-            data_preprocessor=dict(
-                type='mmdet.DetDataPreprocessor',
-                mean=[120.0] * 3,
-                std=[60.0] * 3,
-                pad_size_divisor=32,
-            ),
-            backbone=dict(
-                type='mmdet.ResNet',
-                depth=18,
-                base_channels=8,
-                out_indices=(2,) if is_rfcn else (0, 1, 2, 3),
-            ),
-            neck=None
-            if is_rfcn
-            else dict(
-                type='mmdet.FPN',
-                in_channels=[8, 16, 32, 64],
-                out_channels=32,
-                num_outs=4,
-            ),
-            rpn_head=dict(
-                in_channels=32,
-                feat_channels=8,
-                anchor_generator=dict(
-                    type='AnchorGenerator',
-                    scales=[2 if is_rfcn else 4],
-                    ratios=[0.5, 1.0, 2.0],
-                    strides=strides,
-                ),
-                **rpn_head,
-            ),
-            roi_head=_roi_head(is_rfcn, strides, **roi_head),
-            train_cfg={
-                **_TRAIN_CFG,
-                'rpn': {**_TRAIN_CFG['rpn'], **train_cfg},
-            },
-            test_cfg=_TEST_CFG,
-        )
+    extractor, bbox_head = 'roi_head.bbox_roi_extractor', 'roi_head.bbox_head'
+    model = faster_rcnn(
+        'model',
+        {
+            'data_preprocessor.mean': [120.0] * 3,
+            'data_preprocessor.std': [60.0] * 3,
+            'backbone.depth': 18,
+            'backbone.base_channels': 8,
+            'backbone.frozen_stages': -1,
+            'backbone.init_cfg': None,
+            'neck.in_channels': [8, 16, 32, 64],
+            'neck.out_channels': 32,
+            'neck.num_outs': 4,
+            'rpn_head.in_channels': 32,
+            'rpn_head.feat_channels': 8,
+            'rpn_head.anchor_generator.scales': [2 if is_rfcn else 4],
+            'rpn_head.anchor_generator.strides': strides,
+            f'{extractor}.roi_layer.output_size': 3,
+            f'{extractor}.out_channels': 32,
+            f'{bbox_head}.in_channels': 32,
+            f'{bbox_head}.fc_out_channels': 16,
+            f'{bbox_head}.roi_feat_size': 3,
+            f'{bbox_head}.num_classes': 2,
+            'train_cfg.rpn.sampler.num': 64,
+            'train_cfg.rpn_proposal.nms_pre': 200,
+            'train_cfg.rpn_proposal.max_per_img': 100,
+            'train_cfg.rcnn.sampler.num': 32,
+            'test_cfg.rpn.nms_pre': 100,
+            'test_cfg.rpn.max_per_img': 50,
+            'test_cfg.rcnn.score_thr': 0.0,
+            'test_cfg.rcnn.max_per_img': 20,
+        },
     )
+    model.rpn_head.update(RPN_HEADS[rpn_head])
+    if is_rfcn:
+        model.neck = None
+        model.backbone.out_indices = (2,)
+        model.roi_head = rfcn_roi_head(32, **ROI_HEADS[roi_head])
+    else:
+        model.roi_head.update(ROI_HEADS[roi_head])
+    model.train_cfg.rpn.update(train_cfg)
+    torch.manual_seed(0)
+    return MODELS.build(dict(model, _scope_='mmdet'))
 
 
 def batch(images=2):
@@ -138,81 +167,3 @@ def predict(model, data):
     return proposals, model.roi_head.predict(
         features, proposals, data['data_samples']
     )
-
-
-def _roi_head(is_rfcn, strides, roi_layer=_PS_ROI_POOL, **roi_head):
-    if is_rfcn:
-        return dict(
-            bbox_roi_extractor=dict(
-                type='PSRoIExtractor',
-                roi_layer=roi_layer,
-                featmap_stride=16,
-            ),
-            bbox_head=dict(
-                type='RFCNBBoxHead',
-                in_channels=32,
-                conv_out_channels=16,
-                roi_feat_size=3,
-                num_classes=2,
-            ),
-            **roi_head,
-        )
-    return dict(
-        bbox_roi_extractor=dict(
-            type='mmdet.SingleRoIExtractor',
-            roi_layer=dict(type='RoIAlign', output_size=3),
-            out_channels=32,
-            featmap_strides=strides,
-        ),
-        bbox_head=dict(
-            type='mmdet.Shared2FCBBoxHead',
-            in_channels=32,
-            fc_out_channels=16,
-            roi_feat_size=3,
-            num_classes=2,
-        ),
-        **roi_head,
-    )
-
-
-_NMS = dict(type='nms', iou_threshold=0.7)
-_TRAIN_CFG = dict(
-    rpn=dict(
-        assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=0.7,
-            neg_iou_thr=0.3,
-            min_pos_iou=0.3,
-            ignore_iof_thr=-1,
-        ),
-        sampler=dict(
-            type='RandomSampler',
-            num=64,
-            pos_fraction=0.5,
-            neg_pos_ub=-1,
-            add_gt_as_proposals=False,
-        ),
-        allowed_border=-1,
-        pos_weight=-1,
-    ),
-    rpn_proposal=dict(nms_pre=200, max_per_img=100, nms=_NMS, min_bbox_size=0),
-    rcnn=dict(
-        assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=0.5,
-            neg_iou_thr=0.5,
-            min_pos_iou=0.5,
-            match_low_quality=False,
-        ),
-        sampler=dict(type='RandomSampler', num=32, pos_fraction=0.25),
-        pos_weight=-1,
-    ),
-)
-_TEST_CFG = dict(
-    rpn=dict(nms_pre=100, max_per_img=50, nms=_NMS, min_bbox_size=0),
-    rcnn=dict(
-        score_thr=0.0,
-        nms=dict(type='nms', iou_threshold=0.5),
-        max_per_img=20,
-    ),
-)

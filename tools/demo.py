@@ -9,40 +9,21 @@ seed. It shows that everything works, not which is the better method.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Dict, List
 
-import matplotlib
-import torch
+import pandas as pd
+from analysis_tools.gallery import crowded, draw
 from dataset_converters import trees
 from mmdet.registry import DATASETS
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from model_converters import mobilenetv2_to_mmdet
 
-from mmdet_klrpn.apis import load_detector, propose
-from mmdet_klrpn.benchmark import COLUMNS, PROPOSAL_OPTIONS
-from mmdet_klrpn.benchmark.progress import (
-    format_time,
-    last_lines,
-    read_progress,
-)
-from mmdet_klrpn.utils import distinct_names
-from mmdet_klrpn.visualization import (
-    draw_boxes,
-    draw_proposals,
-    draw_std_map,
-    seen_image,
-    std_map,
-)
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from mmdet_klrpn.apis import load_detector
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = {
@@ -52,13 +33,20 @@ CONFIGS = {
         ('KL-RPN', 'kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'),
     )
 }
-TESTS = {'detections': [], 'proposals': PROPOSAL_OPTIONS}
+# Options of tools/test.py; the second ones test the first stage alone.
+PROPOSALS = ['model.type=RPN', 'test_evaluator.type=ProposalMetric']
+TESTS = {'detections': [], 'proposals': ['--cfg-options', *PROPOSALS]}
+COLUMNS = {
+    **{'coco/bbox_mAP': 'AP', 'coco/bbox_mAP_50': 'AP50'},
+    **{f'proposal/AR@{number}': f'AR@{number}' for number in (10, 30, 100)},
+}
 CAVEAT = (
     'Points, of one scene, one class and one seed: this shows that it works, '
     'not which is better.'
 )
 PICTURES = 3
 SECONDS_BETWEEN_LINES = 15
+PROGRESS = re.compile(r'Epoch\(\w+\)\s+(\[.*\]) .*?eta: (\S+)')
 
 
 def main() -> None:
@@ -75,186 +63,115 @@ def main() -> None:
     mobilenetv2_to_mmdet.convert(Path('data/mobilenetv2.pth'))
     options = [f'randomness.seed={args.seed}']
     if args.epochs:
-        options += schedule_options(args.epochs)
+        options.append(f'train_cfg.max_epochs={args.epochs}')
+        options.append(f'param_scheduler.1.T_max={args.epochs}')
     train(work_dir, options)
     table = format_table(test(work_dir))
     print(f'\n{table}\n\n{CAVEAT}\n')
     (work_dir / 'table.md').write_text(table + '\n')
-    for picture in draw(work_dir):
+    for picture in draw_pictures(work_dir):
         print(f'picture: {picture}')
-    print(f'done in {format_time(time.time() - started)}')
-
-
-def schedule_options(epochs: int) -> List[str]:
-    """Options of tools/train.py for another number of epochs."""
-    return [
-        f'train_cfg.max_epochs={epochs}',
-        f'param_scheduler.1.T_max={epochs}',
-    ]
-
-
-def start(job: str, command: List[str], work_dir: Path) -> subprocess.Popen:
-    """Start one of the tools, its output in a log of its own."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    # Jobs run side by side: each gets its share of the cores.
-    threads = max((os.cpu_count() or 1) // len(CONFIGS), 1)
-    with (work_dir / f'{job}.log').open('w') as log:
-        return subprocess.Popen(
-            [sys.executable, *command],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, OMP_NUM_THREADS=str(threads)),
-        )
-
-
-def finish(job: str, process: subprocess.Popen, work_dir: Path) -> None:
-    """Wait for a job, and stop with the end of its log if it failed."""
-    if process.wait():
-        log = work_dir / f'{job}.log'
-        tail = '\n'.join(last_lines(log))
-        sys.exit(f'{job} failed; the end of {log}:\n{tail}')
+    print(f'done in {(time.time() - started) / 60:.0f} minutes')
 
 
 def train(work_dir: Path, options: List[str]) -> None:
-    """Train all models side by side, with a line on the progress."""
-    jobs = {}
+    """Train both models side by side."""
+    commands = {}
     for model, config in CONFIGS.items():
         # An earlier run's results would be taken for this one's.
         shutil.rmtree(work_dir / model, ignore_errors=True)
-        command = [str(TOOLS / 'train.py'), config, '--work-dir']
-        command += [str(work_dir / model), '--cfg-options', *options]
-        jobs[model] = start(f'train {model}', command, work_dir)
-    started = printed = time.time()
-    print(f'training {" and ".join(jobs)}; logs in {work_dir}', flush=True)
-    while None in (states := [job.poll() for job in jobs.values()]):
-        if any(states):  # one has failed: the other is for nothing
-            for job in jobs.values():
-                job.terminate()
-        time.sleep(0.5)
-        if time.time() - printed > SECONDS_BETWEEN_LINES:
-            printed = time.time()
-            print(progress_line(work_dir, printed - started), flush=True)
-    # The one that failed by itself first, not the one that was terminated.
-    for model, job in sorted(jobs.items(), key=lambda item: -item[1].poll()):
-        finish(f'train {model}', job, work_dir)
-
-
-def progress_line(work_dir: Path, seconds: float) -> str:
-    """Epoch and estimated time left of each model, from mmengine's log."""
-    parts = []
-    for model in CONFIGS:
-        progress = read_progress(work_dir / f'train {model}.log')
-        if progress:
-            left = timedelta(seconds=progress.seconds_left)
-            parts.append(f'{model} {progress.where}, {left} left')
-        else:
-            parts.append(f'{model} starting')
-    return f'  {format_time(seconds)}: {"; ".join(parts)}'
+        folder = str(work_dir / model)
+        commands[model] = [str(TOOLS / 'train.py'), config]
+        commands[model] += ['--work-dir', folder, '--cfg-options', *options]
+    run_all('train', commands, work_dir)
 
 
 def test(work_dir: Path) -> Dict[str, Dict[str, float]]:
-    """Test each model's detections and, alone, its proposals.
-
-    Args:
-        work_dir (Path): Where the models were trained.
-
-    Returns:
-        dict[str, dict[str, float]]: Of each model, metrics in [0, 1].
-    """
-    print('testing', flush=True)
+    """Metrics in [0, 1] of each model's detections and of its proposals."""
     metrics: Dict[str, Dict[str, float]] = {model: {} for model in CONFIGS}
     for kind, options in TESTS.items():
-        jobs = {}
+        commands = {}
         for model, config in CONFIGS.items():
-            out = work_dir / model / kind
-            command = [
-                str(TOOLS / 'test.py'),
-                config,
-                str(checkpoint(work_dir, model)),
-            ]
-            command += ['--work-dir', str(out)]
-            if options:
-                command += ['--cfg-options', *options]
-            jobs[model] = start(f'{kind} of {model}', command, work_dir)
-        for model, job in jobs.items():
-            finish(f'{kind} of {model}', job, work_dir)
+            commands[model] = [str(TOOLS / 'test.py'), config]
+            commands[model] += [checkpoint(work_dir, model), *options]
+            commands[model] += ['--work-dir', str(work_dir / model / kind)]
+        run_all(f'test {kind} of', commands, work_dir)
+        for model, values in metrics.items():
             (result,) = (work_dir / model / kind).glob('*/*.json')
-            metrics[model].update(json.loads(result.read_text()))
+            values.update(json.loads(result.read_text()))
     return metrics
 
 
-def checkpoint(work_dir: Path, model: str) -> Path:
+def run_all(step: str, commands: Dict[str, List[str]], work_dir: Path) -> None:
+    """Run a step's commands side by side, one a model, with logs of their own.
+
+    If one fails, the others are stopped, and so is the demo, with the end of
+    its log.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    print(f'{step} {" and ".join(commands)}; logs in {work_dir}', flush=True)
+    threads = max((os.cpu_count() or 1) // len(commands), 1)
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    jobs = {}
+    for model, command in commands.items():
+        with (work_dir / f'{step} {model}.log').open('w') as log:
+            jobs[model] = subprocess.Popen(
+                [sys.executable, *command], stdout=log, stderr=log, env=env
+            )
+    started = printed = time.time()
+    running, failed = True, []
+    while running and not failed:
+        time.sleep(0.5)
+        if time.time() - printed > SECONDS_BETWEEN_LINES:
+            printed = time.time()
+            line = progress_line([work_dir / f'{step} {m}.log' for m in jobs])
+            print(f'  {printed - started:.0f} s: {line}', flush=True)
+        running = None in [job.poll() for job in jobs.values()]
+        failed = [model for model, job in jobs.items() if job.returncode]
+    for model in failed:
+        for job in jobs.values():
+            job.terminate()
+            job.wait()
+        log = work_dir / f'{step} {model}.log'
+        tail = '\n'.join(log.read_text().splitlines()[-15:])
+        sys.exit(f'{step} {model} failed; the end of {log}:\n{tail}')
+
+
+def progress_line(logs: List[Path]) -> str:
+    """Epoch and estimated time left by the newest line of each log."""
+    parts = []
+    for log in logs:
+        found = PROGRESS.findall(log.read_text())
+        where = '{} {} left'.format(*found[-1]) if found else 'starting'
+        parts.append(f'{log.stem}: {where}')
+    return '; '.join(parts)
+
+
+def checkpoint(work_dir: Path, model: str) -> str:
     """The last checkpoint of a model."""
-    return Path((work_dir / model / 'last_checkpoint').read_text())
+    return (work_dir / model / 'last_checkpoint').read_text()
 
 
 def format_table(metrics: Dict[str, Dict[str, float]]) -> str:
     """A Markdown table of the metrics, in points."""
-    rows = [['', *COLUMNS], ['---', *['---:'] * len(COLUMNS)]]
-    for model, values in metrics.items():
-        points = [f'{100 * values[key]:.1f}' for key in COLUMNS.values()]
-        rows.append([f'Faster R-CNN with {model}', *points])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return '\n'.join(
-        '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths))
-        + ' |'
-        for row in rows
-    )
+    table = 100 * pd.DataFrame(metrics).T[list(COLUMNS)]
+    table = table.rename(columns=COLUMNS, index='Faster R-CNN with {}'.format)
+    return table.to_markdown(floatfmt='.1f')
 
 
-def draw(work_dir: Path) -> List[Path]:
+def draw_pictures(work_dir: Path) -> List[Path]:
     """Draw test images with the ground truth and what each model proposes."""
-    models = {
-        name: load_detector(config, str(checkpoint(work_dir, name)))
+    models = [
+        load_detector(config, checkpoint(work_dir, name))
         for name, config in CONFIGS.items()
-    }
-    config = Config.fromfile(CONFIGS['KL-RPN'])
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    crowded = sorted(
-        range(len(dataset)),
-        key=lambda i: -len(dataset.get_data_info(i)['instances']),
-    )
-    chosen = crowded[:PICTURES]
-    names = distinct_names(
-        [dataset.get_data_info(i)['img_path'] for i in chosen]
-    )
-    pictures = [work_dir / f'{name}.jpg' for name in names]
-    for i, picture in zip(chosen, pictures):
-        draw_one(dataset[i], models, picture)
+    ]
+    dataset = DATASETS.build(models[0].cfg.test_dataloader.dataset)
+    pictures = []
+    for i in crowded(dataset)[:PICTURES]:
+        name = Path(dataset.get_data_info(i)['img_path']).stem
+        pictures.append(work_dir / f'{name}.jpg')
+        draw(dataset[i], models, pictures[-1])
     return pictures
-
-
-def draw_one(
-    data: dict, models: Dict[str, torch.nn.Module], path: Path
-) -> None:
-    """Draw one test image.
-
-    Args:
-        data (dict): An item of the test data set.
-        models (dict[str, nn.Module]): The detectors by name.
-        path (Path): JPEG file to write.
-    """
-    image = seen_image(data['inputs'], data['data_samples'])
-    boxes = data['data_samples'].gt_instances.bboxes.numpy()
-    top = len(boxes)
-    figure, axes = plt.subplots(
-        2, 2, figsize=(10.7, 10.3), layout='constrained'
-    )
-    (truth, rpn, kl_rpn, heat) = axes.flat
-    draw_boxes(truth, image, boxes)
-    truth.set_title(f'ground truth: {top} tree crowns')
-    for name, ax in zip(CONFIGS, (rpn, kl_rpn)):
-        (stage,) = propose(models[name], pseudo_collate([data]))
-        draw_proposals(ax, image, stage.proposals, top)
-        ax.set_title(f'{name}: {top} best proposals, yellow first')
-    kl_rpn.set_title(f'KL-RPN: {top} best proposals, ± one std')
-    stds = std_map(stage.log_vars, stage.head.num_stds)
-    bar = draw_std_map(heat, image, stds)
-    heat.set_title('std of the surest anchor, in encoded offsets')
-    figure.colorbar(bar, ax=heat, fraction=0.045)
-    figure.savefig(path, dpi=80, pil_kwargs=dict(quality=85))
-    plt.close(figure)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import inspect
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,46 +22,60 @@ def random_boxes(generator, count):
     return np.concatenate([xy, xy + wh], axis=1)
 
 
+def write_file(path, objects, categories):
+    """Write annotations: rows of id, image, category, box and crowd."""
+    annotations = [
+        dict(
+            id=own,
+            image_id=image,
+            category_id=category,
+            bbox=list(box),
+            area=box[2] * box[3],
+            iscrowd=crowd,
+        )
+        for own, image, category, box, crowd in objects
+    ]
+    images = [
+        dict(id=image, width=220, height=220)
+        for image in dict.fromkeys(row[1] for row in objects)
+    ]
+    content = dict(
+        images=images,
+        annotations=annotations,
+        categories=[dict(id=i, name=name) for i, name in categories.items()],
+    )
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def predicted(image, boxes, scores, **fields):
+    """A sample with proposals."""
+    predictions = dict(
+        bboxes=torch.as_tensor(boxes),
+        scores=torch.as_tensor(scores),
+        labels=torch.zeros(len(boxes), dtype=torch.long),
+        **fields,
+    )
+    return dict(img_id=image, ori_shape=(220, 220), pred_instances=predictions)
+
+
 @pytest.fixture
 def data(tmp_path):
     """An annotation file, the objects and the proposals of some images."""
     generator = np.random.default_rng(0)
-    objects, samples, annotations = [], [], []
+    objects, samples, rows = [], [], []
     for image in range(1, IMAGES + 1):
         boxes = random_boxes(generator, 6)
         objects.append(boxes)
         for x1, y1, x2, y2 in boxes:
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=image,
-                    category_id=1 + len(annotations) % 2,
-                    bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=(x2 - x1) * (y2 - y1),
-                    iscrowd=0,
-                )
-            )
+            box, count = (x1, y1, x2 - x1, y2 - y1), len(rows)
+            rows.append((count + 1, image, 1 + count % 2, box, 0))
         noisy = boxes + generator.normal(0, 3, boxes.shape)
         proposals = np.concatenate([noisy, random_boxes(generator, 20)])
-        samples.append(
-            dict(
-                img_id=image,
-                ori_shape=(220, 220),
-                pred_instances=dict(
-                    bboxes=torch.tensor(proposals),
-                    scores=torch.tensor(generator.random(len(proposals))),
-                    labels=torch.zeros(len(proposals), dtype=torch.long),
-                ),
-            )
-        )
-    path = tmp_path / 'annotations.json'
-    images = [dict(id=i, width=220, height=220) for i in range(1, IMAGES + 1)]
-    categories = [dict(id=1, name='a'), dict(id=2, name='b')]
-    content = dict(
-        images=images, annotations=annotations, categories=categories
-    )
-    path.write_text(json.dumps(content))
-    return str(path), objects, samples
+        scores = generator.random(len(proposals))
+        samples.append(predicted(image, proposals, scores))
+    path = write_file(tmp_path / 'file.json', rows, {1: 'a', 2: 'b'})
+    return path, objects, samples
 
 
 def evaluate(metric, samples, classes=('a', 'b')):
@@ -133,43 +148,21 @@ def test_no_proposal_and_no_large_object(data):
 @pytest.fixture
 def handmade(tmp_path):
     """Annotations with an object and a crowd, and four proposals."""
-    boxes = ([0, 0, 10, 10, 0], [50, 50, 20, 20, 1])
-    annotations = [
-        dict(
-            id=i,
-            image_id=1,
-            category_id=1,
-            bbox=box,
-            area=box[2] * box[3],
-            iscrowd=crowd,
-        )
-        for i, (*box, crowd) in enumerate(boxes, 1)
+    rows = [
+        (1, 1, 1, (0, 0, 10, 10), 0),
+        (2, 1, 1, (50, 50, 20, 20), 1),
     ]
-    path = tmp_path / 'handmade.json'
-    images = [dict(id=1, width=80, height=80)]
-    content = dict(
-        images=images,
-        annotations=annotations,
-        categories=[dict(id=1, name='a')],
+    boxes = [
+        [0.0, 0, 10, 8],  # IoU 0.8
+        [55, 55, 60, 60],  # in the crowd
+        [0, 0, 10, 20],  # IoU 0.5
+        [30, 30, 40, 40],
+    ]
+    stds = [[1.0] * 4, [9.0] * 4, [2.0, 2.0, 2.0, 10.0], [9.0] * 4]
+    sample = predicted(
+        1, boxes, [0.9, 0.8, 0.7, 0.2], bbox_stds=torch.tensor(stds)
     )
-    path.write_text(json.dumps(content))
-    predictions = dict(
-        bboxes=torch.tensor(
-            [
-                [0.0, 0, 10, 8],  # IoU 0.8
-                [55, 55, 60, 60],  # in the crowd
-                [0, 0, 10, 20],  # IoU 0.5
-                [30, 30, 40, 40],
-            ]
-        ),
-        scores=torch.tensor([0.9, 0.8, 0.7, 0.2]),
-        labels=torch.zeros(4, dtype=torch.long),
-        bbox_stds=torch.tensor(
-            [[1.0] * 4, [9.0] * 4, [2.0, 2.0, 2.0, 10.0], [9.0] * 4]
-        ),
-    )
-    sample = dict(img_id=1, ori_shape=(80, 80), pred_instances=predictions)
-    return str(path), sample
+    return write_file(tmp_path / 'file.json', rows, {1: 'a'}), sample
 
 
 def test_calibration_by_hand(handmade):
@@ -247,35 +240,19 @@ def test_ranks_gather_the_calibration(data):
     assert {f'proposal/{k}': v for k, v in result.items()} == whole
 
 
-def rewrite(ann_file, **changes):
-    """Replace parts of an annotation file."""
-    with open(ann_file) as file:
-        content = json.load(file)
-    with open(ann_file, 'w') as file:
-        json.dump({**content, **changes}, file)
-
-
 @pytest.mark.parametrize('classes', [('a',), ('c', 'b'), ('b', 'a', 'c')])
 def test_objects_of_the_data_set_s_classes_count_as_in_coco_metric(
     data, classes
 ):
     """The file has them in another order, and one more."""
     ann_file, objects, samples = data
-    names = ['d', 'b', 'c', 'a']
-    flat = [box for boxes in objects for box in boxes]
-    annotations = [
-        dict(
-            id=i + 1,
-            image_id=1 + i // 6,
-            category_id=10 - i % 4,
-            bbox=[x1, y1, x2 - x1, y2 - y1],
-            area=(x2 - x1) * (y2 - y1),
-            iscrowd=0,
-        )
-        for i, (x1, y1, x2, y2) in enumerate(flat)
+    categories = {10: 'd', 9: 'b', 8: 'c', 7: 'a'}
+    flat = [(image, box) for image in range(IMAGES) for box in objects[image]]
+    rows = [
+        (i + 1, image + 1, 10 - i % 4, (*box[:2], *(box[2:] - box[:2])), 0)
+        for i, (image, box) in enumerate(flat)
     ]
-    categories = [dict(id=10 - i, name=name) for i, name in enumerate(names)]
-    rewrite(ann_file, categories=categories, annotations=annotations)
+    write_file(Path(ann_file), rows, categories)
     numbers = (100, 300, 1000)
     ours = evaluate(ProposalMetric(ann_file, numbers), samples, classes)
     metric = CocoMetric(ann_file, 'proposal', proposal_nums=numbers)
@@ -289,35 +266,15 @@ BOXES = [[10.0, 10, 40, 40], [70.0, 10, 50, 40], [10.0, 70, 40, 60]]
 
 def make_file(path, ids=(1, 2, 3), categories=(1, 1, 1), image=1):
     """Write a file of three objects; proposals that are the same boxes."""
-    annotations = [
-        dict(
-            id=own,
-            image_id=image,
-            category_id=category,
-            bbox=box,
-            area=box[2] * box[3],
-            iscrowd=0,
-        )
+    rows = [
+        (own, image, category, box, 0)
         for own, category, box in zip(ids, categories, BOXES)
     ]
-    content = dict(
-        images=[dict(id=image, width=220, height=220)],
-        annotations=annotations,
-        categories=[
-            dict(id=own, name=name)
-            for own, name in zip(sorted(set(categories)), 'ab')
-        ],
-    )
-    path.write_text(json.dumps(content))
+    write_file(path, rows, dict(zip(sorted(set(categories)), 'ab')))
     boxes = np.array(BOXES)
     boxes[:, 2:] += boxes[:, :2]
-    predictions = dict(
-        bboxes=torch.from_numpy(boxes),
-        scores=torch.tensor([0.9, 0.8, 0.7]),
-        labels=torch.zeros(3, dtype=torch.long),
-        bbox_stds=torch.ones(3, 4),
-    )
-    return dict(img_id=image, ori_shape=(220, 220), pred_instances=predictions)
+    stds = torch.ones(3, 4)
+    return predicted(image, boxes, [0.9, 0.8, 0.7], bbox_stds=stds)
 
 
 @pytest.mark.parametrize(

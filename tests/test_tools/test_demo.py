@@ -40,14 +40,14 @@ def demo(monkeypatch):
 
 
 def test_progress_reads_the_newest_line(demo, tmp_path):
-    (tmp_path / 'train RPN.log').write_text(
+    logs = [tmp_path / 'train RPN.log', tmp_path / 'train KL-RPN.log']
+    logs[0].write_text(
         'INFO - Epoch(train)  [1][ 7/26]  lr: 1e-4  eta: 0:09:00  time: 1\n'
         'INFO - Epoch(train) [12][14/26]  lr: 1e-4  eta: 0:04:18  time: 1\n'
     )
-    (tmp_path / 'train KL-RPN.log').write_text('starting\n')
-    line = demo.progress_line(tmp_path, 75.0)
-    assert line == (
-        '  1 min 15 s: RPN epoch 12 14/26, 0:04:18 left; KL-RPN starting'
+    logs[1].write_text('starting\n')
+    assert demo.progress_line(logs) == (
+        'train RPN: [12][14/26] 0:04:18 left; train KL-RPN: starting'
     )
 
 
@@ -79,6 +79,6 @@ def test_training_deletes_nothing_else(demo, tmp_path, monkeypatch):
 
 
 def test_table_is_in_points(demo):
-    values = dict.fromkeys(demo.COLUMNS.values(), 0.1234)
+    values = dict.fromkeys(demo.COLUMNS, 0.1234)
     table = demo.format_table({'RPN': values})
     assert table.splitlines()[2].count('12.3') == 5

@@ -15,8 +15,10 @@ def tool(tmp_path, monkeypatch):
     """The script, for a folder whose building is only recorded."""
     module = load_tool('tools/setup_env.py')
     module.folder = tmp_path / 'env'
-    module.env = module.Environment(module.folder, module.STACKS['openmmlab'])
-    module.fork = module.Environment(module.folder, module.STACKS['fork'])
+    module.env, module.fork = (
+        module.Environment(module.folder, **module.STACKS[stack])
+        for stack in ('openmmlab', 'fork')
+    )
     module.builds = []
     module.working = True
 
@@ -28,6 +30,7 @@ def tool(tmp_path, monkeypatch):
         module.working = True
 
     module.stays_broken = False
+    module.real_build = module.build
     module.has_gpu = lambda: False
     monkeypatch.setattr(module, 'build', build)
     monkeypatch.setattr(module, 'works', lambda *_, **__: module.working)
@@ -118,29 +121,25 @@ def test_the_package_must_be_installed_not_only_lie_here(
     monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
     monkeypatch.chdir(ROOT)
     venv.create(tmp_path / 'env', symlinks=True)
-    env = tool.Environment(tmp_path / 'env', tool.STACKS['fork'])
+    env = tool.Environment(tmp_path / 'env', **tool.STACKS['fork'])
     assert not tool.works(env)
 
 
 def test_a_python_that_cannot_make_environments_is_named(tool, monkeypatch):
-    def fail(*args, **kwargs):
-        raise tool.subprocess.CalledProcessError(1, 'ensurepip')
-
-    monkeypatch.setattr(tool.venv, 'create', fail)
+    monkeypatch.setattr(tool, 'succeeds', lambda *_, **__: False)
     with pytest.raises(tool.SetupError, match='python3-venv'):
-        tool.create(tool.folder)
+        tool.real_build(tool.env)
 
 
 @pytest.mark.parametrize('stack', ['openmmlab', 'fork'])
 def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
-    env = tool.Environment(tool.folder, tool.STACKS[stack])
-    mmcv = dict(openmmlab='mmcv==2.1.0', fork='onedl-mmcv==2.3.6')[stack]
-    name, _ = mmcv.split('==')
+    env = tool.fork if stack == 'fork' else tool.env
+    name = dict(openmmlab='mmcv', fork='onedl-mmcv')[stack]
     monkeypatch.setattr(tool, 'answers', lambda url: False)
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
     commands = []
 
-    def succeeds(command, quiet=True, env=None):
+    def succeeds(command, **_):
         commands.append([str(word) for word in command])
         # pip says that it installed mmcv, but the operators never import.
         return 'install' in command
@@ -150,8 +149,8 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
         tool.install_mmcv(env)
     (built,) = [words for words in commands if f'--no-binary={name}' in words]
     assert '--no-build-isolation' in built
-    assert mmcv in built
-    assert str(env.stack.pins) in built
+    assert name in built
+    assert str(env.pins) in built
 
 
 def compile_mmcv(tool, monkeypatch, **variables):
@@ -165,9 +164,9 @@ def compile_mmcv(tool, monkeypatch, **variables):
     monkeypatch.setattr(
         tool,
         'succeeds',
-        lambda command, quiet=True, env=None: calls.append(env),
+        lambda command, env=None, **_: calls.append(env),
     )
-    tool.compile_mmcv(tool.env, 'mmcv==2.1.0')
+    tool.compile_mmcv(tool.env, 'mmcv')
     return calls[-1]
 
 
@@ -222,21 +221,16 @@ def test_jobs_that_are_asked_for_are_kept(tool, monkeypatch, given, used):
 
 
 def test_each_step_says_how_long_it_takes_as_it_begins(
-    monkeypatch, tmp_path, capsys
+    tool, monkeypatch, capsys
 ):
-    tool = load_tool('tools/setup_env.py')
-    env = tool.Environment(tmp_path / 'env', tool.STACKS['openmmlab'])
-    monkeypatch.setattr(tool, 'create', lambda folder: folder.mkdir())
     monkeypatch.setattr(tool, 'answers', lambda url: False)
     monkeypatch.setattr(tool, 'pip_install', lambda env, *args: None)
-    monkeypatch.setattr(tool, 'has_gpu', lambda: False)
     # mmcv is there once it has been compiled.
     monkeypatch.setattr(
-        *(tool, 'succeeds'),
-        lambda command, quiet=True, env=None: not quiet,
+        tool, 'succeeds', lambda command, quiet=True, **_: not quiet
     )
     monkeypatch.setattr(tool, 'START', tool.time.monotonic() - 754)
-    tool.build(env)
+    tool.real_build(tool.env)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
     for line in lines:
@@ -253,10 +247,9 @@ def test_torch_comes_from_the_cpu_index_only_without_a_gpu(tool, monkeypatch):
     monkeypatch.setattr(tool, 'succeeds', lambda command: True)
     for gpu in (False, True):
         monkeypatch.setattr(tool, 'has_gpu', lambda gpu=gpu: gpu)
-        for env, torch in ((tool.env, '2.1.2'), (tool.fork, '2.6.0')):
-            tool.install_torch(env)
-            assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
-            assert f'torch=={torch}' in installed[-1]
+        tool.install_torch(tool.env)
+        assert (tool.TORCH_CPU_INDEX in installed[-1]) == (not gpu)
+        assert 'torch' in installed[-1]
 
 
 def test_an_address_that_never_answers_is_given_up(tool, monkeypatch):
@@ -271,12 +264,16 @@ def test_an_address_that_refuses_is_given_up(tool):
     assert not tool.answers(f'http://127.0.0.1:{port}')
 
 
-def test_every_pin_is_found(tool):
-    assert tool.env.stack.pin('mmcv') == 'mmcv==2.1.0'
-    assert tool.fork.stack.pin('onedl-mmcv') == 'onedl-mmcv==2.3.6'
-    for name in ('nothing', 'mmcv'):  # not as the end of another name either
-        with pytest.raises(tool.SetupError, match=f'must pin {name}=='):
-            tool.fork.stack.pin(name)
+@pytest.mark.parametrize('stack', ['env', 'fork'])
+def test_pip_is_held_to_the_pins(tool, monkeypatch, stack):
+    env, commands = getattr(tool, stack), []
+    monkeypatch.setattr(
+        tool, 'succeeds', lambda command, **_: commands.append(command)
+    )
+    env.installs('torch')
+    assert commands[0][-3:] == ['--constraint', env.pins, 'torch']
+    pinned = [line.split('==')[0] for line in env.pins.open() if '==' in line]
+    assert {'torch', 'torchvision', f'{env.prefix}mmcv'} <= set(pinned)
 
 
 def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):

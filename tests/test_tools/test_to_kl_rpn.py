@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from conftest import ROOT, load_tool, run
+from conftest import ROOT, load_tool, run, without_scope
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -15,19 +15,6 @@ from mmdet_klrpn.utils.inheriting_config import render
 
 to_kl_rpn = load_tool('tools/misc/to_kl_rpn.py')
 IMPORTS = dict(imports=['mmdet_klrpn'], allow_failed_imports=False)
-
-
-def without_scope(config):
-    """A config without the scope that inheriting from mmdet stamps on it."""
-    if isinstance(config, dict):
-        return {
-            key: without_scope(value)
-            for key, value in config.items()
-            if key != '_scope_'
-        }
-    if isinstance(config, (list, tuple)):
-        return [without_scope(value) for value in config]
-    return config
 
 
 def written(name, out):

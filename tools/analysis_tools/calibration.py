@@ -12,13 +12,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, List, Tuple
 
 import matplotlib
-import numpy as np
+import pandas as pd
 
-from mmdet_klrpn.benchmark.comparison import check_namesakes
-from mmdet_klrpn.benchmark.tables import Table
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
     LEVELS,
@@ -30,134 +28,104 @@ from mmdet_klrpn.evaluation.functional import (
     reliability_diagram,
     std_calibration,
 )
+from mmdet_klrpn.utils import distinct_names
 from mmdet_klrpn.visualization import draw_coverage, draw_reliability
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-Figures = Dict[str, float]
 STD_COLUMNS = {
     'factor': 'factor',
-    '50%': 'coverage@50',
-    '80%': 'coverage@80',
-    '95%': 'coverage@95',
-    'error': 'std_calibration_error',
-    'NLL': 'nll',
-    'NLL, constant': 'nll_constant',
-    'std, px': 'std',
-    'corr.': 'std_error_correlation',
-    'rank corr.': 'std_error_rank_correlation',
-    'rank corr., by size': 'relative_std_error_rank_correlation',
+    'coverage@50': '50%',
+    'coverage@80': '80%',
+    'coverage@95': '95%',
+    'std_calibration_error': 'error',
+    'nll': 'NLL',
+    'nll_constant': 'NLL, constant',
+    'std': 'std, px',
+    'std_error_correlation': 'corr.',
+    'std_error_rank_correlation': 'rank corr.',
+    'relative_std_error_rank_correlation': 'rank corr., by size',
 }
 OBJECTNESS_COLUMNS = {
-    'ECE': 'objectness_ece',
-    'Brier': 'objectness_brier',
-    'mean score': 'objectness_mean',
-    'on an object': 'hit_rate',
+    'objectness_ece': 'ECE',
+    'objectness_brier': 'Brier',
+    'objectness_mean': 'mean score',
+    'hit_rate': 'on an object',
 }
-
-
-class Measured(NamedTuple):
-    """One checkpoint: its errors on the test images, and what they say.
-
-    Attributes:
-        model (str): Stem of the config.
-        checkpoint (str): File of the weights.
-        errors (ProposalErrors): On the test images.
-        stds (dict[str, ProposalErrors]): The same 'as predicted' and, its
-            stds scaled, 'recalibrated'; empty without stds.
-        figures (dict[str, dict[str, float]]): Of each of those two, and of
-            'objectness'.
-    """
-
-    model: str
-    checkpoint: str
-    errors: ProposalErrors
-    stds: Dict[str, ProposalErrors]
-    figures: Dict[str, Figures]
 
 
 def measure(
     config: str, checkpoint: str, proposals: int, images: int
-) -> Measured:
-    """Run a first stage over the images and compute its figures."""
+) -> Tuple[Dict[str, Dict[str, float]], Dict[str, ProposalErrors]]:
+    """Run a first stage over the test images.
+
+    Returns:
+        tuple[dict, dict]: Figures, and the errors that they are of, for
+        'objectness' and, if there are stds, for these 'as predicted' and,
+        scaled by the factor of the training images, 'recalibrated'.
+    """
     stage = FirstStageErrors(config, checkpoint)
-    errors = stage.errors('test', proposals, images)
-    stds = {}
-    figures = {
-        'objectness': objectness_calibration(errors.scores, errors.hits)
-    }
-    if len(errors.errors):
+    given = stage.errors('test', proposals, images)
+    figures, errors = {}, {}
+    if len(given.errors):
         train = stage.errors('train', proposals, images)
-        factors = {
-            'as predicted': 1.0,
-            'recalibrated': fit_std_scale(train.errors, train.stds),
-        }
-        for name, factor in factors.items():
-            stds[name] = errors._replace(stds=factor * errors.stds)
-            figures[name] = dict(
-                std_calibration(*stds[name][2:]), factor=factor
-            )
-    return Measured(Path(config).stem, checkpoint, errors, stds, figures)
+        factor = fit_std_scale(train.errors, train.stds)
+        for kind, scale in (('as predicted', 1.0), ('recalibrated', factor)):
+            errors[kind] = given._replace(stds=scale * given.stds)
+            figures[kind] = std_calibration(*errors[kind][2:])
+            figures[kind]['factor'] = scale
+    figures['objectness'] = objectness_calibration(given.scores, given.hits)
+    return figures, dict(errors, objectness=given)
 
 
-def group(runs: Sequence[Measured]) -> Dict[str, List[Measured]]:
-    """Runs by their config."""
-    groups: Dict[str, List[Measured]] = {}
-    for run in runs:
-        groups.setdefault(run.model, []).append(run)
-    return groups
-
-
-def format_tables(runs: Sequence[Measured]) -> str:
+def format_tables(runs: List[dict]) -> str:
     """Two tables in Markdown, of the stds and of the scores."""
     stds, scores = [], []
-    for model, own in group(runs).items():
-        for kind in own[0].stds:
-            name = f'{model}, {kind}'
-            stds.append(_row(name, kind, own, STD_COLUMNS))
-        scores.append(_row(model, 'objectness', own, OBJECTNESS_COLUMNS))
-    tables = [Table('', ['', *OBJECTNESS_COLUMNS], scores)]
-    if stds:
-        tables.insert(0, Table('', ['', *STD_COLUMNS], stds))
-    return '\n\n'.join(table.markdown() for table in tables)
+    for run in runs:
+        scores.append({'': run['model'], **run['objectness']})
+        for kind in ('as predicted', 'recalibrated'):
+            if kind in run:
+                stds.append({'': f'{run["model"]}, {kind}', **run[kind]})
+    tables = ((stds, STD_COLUMNS), (scores, OBJECTNESS_COLUMNS))
+    return '\n\n'.join(
+        pd.DataFrame(rows, columns=['', *columns])
+        .groupby('', sort=False)
+        .agg(_mean_and_range)
+        .rename(columns=columns)
+        .to_markdown(disable_numparse=True)
+        for rows, columns in tables
+        if rows
+    )
 
 
-def _row(
-    name: str, kind: str, runs: Sequence[Measured], columns: Dict[str, str]
-) -> List[str]:
-    """Mean and range of each column; a dash where a run has no value."""
-    cells = [name]
-    for key in columns.values():
-        values = [run.figures[kind].get(key) for run in runs]
-        if None in values:
-            cells.append('-')
-            continue
-        cell = f'{np.mean(values):.3f}'
-        if min(values) < max(values):
-            cell += f' ({min(values):.3f} to {max(values):.3f})'
-        cells.append(cell)
-    return cells
+def _mean_and_range(values: pd.Series) -> str:
+    """Of one column over runs; a dash where a run has no value."""
+    if values.isna().any():
+        return '-'
+    low, high = values.min(), values.max()
+    spread = f' ({low:.3f} to {high:.3f})' if low < high else ''
+    return f'{values.mean():.3f}{spread}'
 
 
-def draw(runs: Sequence[Measured], path: Path) -> None:
-    """Draw both reliabilities, checkpoints of one config pooled."""
+def draw(
+    errors: Dict[Tuple[str, str], List[ProposalErrors]], path: Path
+) -> None:
+    """Draw both reliabilities from the errors by model and kind, pooled."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 5.6), layout='constrained'
     )
-    for i, (model, own) in enumerate(group(runs).items()):
-        for kind, line in zip(own[0].stds, ('-', '--')):
-            _, _, errors, stds, _ = concatenate(
-                [run.stds[kind] for run in own]
-            )
-            draw_coverage(
-                *(left, LEVELS, coverage(errors, stds), f'{model}, {kind}'),
-                color=f'C{i}',
-                linestyle=line,
-            )
-        pooled = concatenate([run.errors for run in own])
-        diagram = reliability_diagram(pooled.scores, pooled.hits)
-        draw_reliability(right, *diagram, label=model, color=f'C{i}')
+    models = list(dict.fromkeys(model for model, _ in errors))
+    for (model, kind), parts in errors.items():
+        pooled, color = concatenate(parts), f'C{models.index(model)}'
+        if kind == 'objectness':
+            diagram = reliability_diagram(pooled.scores, pooled.hits)
+            draw_reliability(right, *diagram, label=model, color=color)
+        else:
+            curve = (LEVELS, coverage(pooled.errors, pooled.stds))
+            line = '-' if kind == 'as predicted' else '--'
+            style = dict(color=color, linestyle=line)
+            draw_coverage(left, *curve, f'{model}, {kind}', **style)
     left.set_title('standard deviation of the edges')
     right.set_title('objectness')
     for ax in (left, right):
@@ -181,31 +149,26 @@ def main() -> None:
         '--images', type=int, default=2000, help='of a split, at most'
     )
     args = parser.parse_args()
-    if len(args.pairs) % 2:
+    configs, checkpoints = args.pairs[::2], args.pairs[1::2]
+    if len(configs) != len(checkpoints):
         parser.error('each config needs a checkpoint behind it')
-    runs = []
-    pairs = list(zip(args.pairs[::2], args.pairs[1::2]))
-    try:
-        check_namesakes([(Path(config).stem, config) for config, _ in pairs])
-    except (OSError, ValueError) as error:
-        sys.exit(f'calibration: {error}')
-    for config, checkpoint in pairs:
+    runs: List[dict] = []
+    errors: Dict[Tuple[str, str], List[ProposalErrors]] = {}
+    models = distinct_names(configs)
+    for model, *pair in zip(models, configs, checkpoints):
         try:
-            runs.append(
-                measure(config, checkpoint, args.proposals, args.images)
-            )
+            figures, own = measure(*pair, args.proposals, args.images)
         except (OSError, ValueError) as error:
-            sys.exit(f'{config}, {checkpoint}: {error}')
+            sys.exit(f'{", ".join(pair)}: {error}')
+        runs.append(dict(model=model, checkpoint=pair[1], **figures))
+        for kind, value in own.items():
+            errors.setdefault((model, kind), []).append(value)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     tables = format_tables(runs)
     (args.out_dir / 'tables.md').write_text(f'{tables}\n')
-    figures = [
-        dict(model=run.model, checkpoint=run.checkpoint, **run.figures)
-        for run in runs
-    ]
-    text = json.dumps(figures, indent=1)
+    text = json.dumps(runs, indent=1)
     (args.out_dir / 'figures.json').write_text(f'{text}\n')
-    draw(runs, args.out_dir / 'reliability.png')
+    draw(errors, args.out_dir / 'reliability.png')
     print(f'\n{tables}\n\npicture: {args.out_dir / "reliability.png"}')
 
 

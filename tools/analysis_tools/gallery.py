@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw a gallery of the detectors of trees, and write its page.
+"""Draw a gallery of the detectors of trees, and list it on its page.
 
 RPN beside KL-RPN on test images of the most trees, with the checkpoints that
 the benchmark leaves: ``<work-dir>/<config>/seed0/epoch_24.pth``.
@@ -7,7 +7,7 @@ the benchmark leaves: ``<work-dir>/<config>/seed0/epoch_24.pth``.
 
 import argparse
 from pathlib import Path
-from typing import List, Tuple
+from typing import List
 
 import torch
 from mmdet.registry import DATASETS
@@ -15,7 +15,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import nn
 from torchvision.ops import box_iou
 
-from mmdet_klrpn.apis import FirstStage, load_detector, propose
+from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,35 +36,8 @@ PAIRS = (
         1,
     ),
 )
-INTRODUCTION = """\
-# Gallery
-
-Tree crowns in aerial photographs of a scene that no detector here was trained
-on. Each picture has the ground truth; the best proposals of Faster R-CNN's
-RPN, as many as there are trees; those of KL-RPN, with a band of one standard
-deviation to either side of each edge; and for each level of KL-RPN the
-standard deviation of the surest anchor at each place, from the floor
-(`min_std`) to the standard deviation of a negative's target (`neg_std`) and
-more.
-
-A tree counts as found where a drawn proposal overlaps it with an IoU of at
-least 0.5. These are single images of one seed: to see what the method does,
-not how good it is.
-
-Written by `make gallery`; pictures of your own detector and images are made by
-
-```bash
-python tools/analysis_tools/visualize_proposals.py CONFIG CHECKPOINT \\
-    IMAGE... --baseline CONFIG CHECKPOINT -o OUT_DIR
-```
-
-and, while it trains, by a hook that writes them to any of mmengine's
-visualisation backends:
-
-```python
-custom_hooks = [dict(type='ProposalVisualizationHook')]
-```
-"""
+# What the page has above this line is kept.
+MARK = '<!-- drawn -->\n'
 
 
 def main() -> None:
@@ -73,13 +46,18 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default='work_dirs/trees')
     parser.add_argument('--docs', type=Path, default='docs')
     args = parser.parse_args()
-    sections = [INTRODUCTION]
+    page = args.docs / 'gallery.md'
+    sections = [page.read_text().partition(MARK)[0] + MARK]
     for title, baseline, counterpart, count in PAIRS:
         sections.append(f'## {title}\n\n`{baseline}` and `{counterpart}`.\n')
-        models = [
-            load(BASELINES / f'{baseline}.py', args.work_dir),
-            load(COUNTERPARTS / f'{counterpart}.py', args.work_dir),
-        ]
+        models = []
+        for config in (
+            BASELINES / f'{baseline}.py',
+            COUNTERPARTS / f'{counterpart}.py',
+        ):
+            # The benchmark has trained it.
+            run = args.work_dir / config.stem / 'seed0' / 'epoch_24.pth'
+            models.append(load_detector(str(config), str(run)))
         dataset = DATASETS.build(models[0].cfg.test_dataloader.dataset)
         for i in crowded(dataset)[:count]:
             picture = args.docs / 'images' / 'gallery' / f'{baseline}_{i}.jpg'
@@ -88,13 +66,7 @@ def main() -> None:
             path = picture.relative_to(args.docs).as_posix()
             sections.append(f'![{caption}]({path})\n\n{caption}\n')
             print(f'{picture}: {caption}')
-    (args.docs / 'gallery.md').write_text('\n'.join(sections))
-
-
-def load(config: Path, work_dir: Path) -> nn.Module:
-    """A detector that the benchmark has trained."""
-    checkpoint = work_dir / config.stem / 'seed0' / 'epoch_24.pth'
-    return load_detector(str(config), str(checkpoint))
+    page.write_text('\n'.join(sections))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:
@@ -106,28 +78,20 @@ def crowded(dataset: BaseDataset) -> List[int]:
 
 
 def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
-    """Draw a test image; what is seen there.
-
-    Args:
-        data (dict): An item of the test data set.
-        models (list[nn.Module]): The detectors with RPN and with KL-RPN.
-        picture (Path): JPEG file to write.
+    """Draw an item of a test data set by the detectors with RPN and KL-RPN.
 
     Returns:
         str: A caption with the number of trees that each finds.
     """
     image = seen_image(data['inputs'], data['data_samples'])
     truth = data['data_samples'].gt_instances.bboxes.tensor
-    stages: List[Tuple[str, FirstStage]] = []
-    for name, model in zip(('RPN', 'KL-RPN'), models):
-        (stage,) = propose(model, pseudo_collate([data]))
-        stages.append((name, stage))
+    batch = pseudo_collate([data])
+    stages = [propose(model, batch)[0] for model in models]
     top = len(truth)
-    figure = draw_overview(image, stages, top, truth.numpy())
+    named = list(zip(('RPN', 'KL-RPN'), stages))
+    figure = draw_overview(image, named, top, truth.numpy())
     figure.savefig(picture, dpi=80, pil_kwargs=dict(quality=80))
-    rpn, kl_rpn = (
-        found(stage.proposals.bboxes[:top], truth) for _, stage in stages
-    )
+    rpn, kl_rpn = (found(s.proposals.bboxes[:top], truth) for s in stages)
     return (
         f'Of {top} trees, the {top} best proposals of RPN find {rpn}, those '
         f'of KL-RPN {kl_rpn}.'

@@ -23,14 +23,7 @@ from mmdet_klrpn.utils.inheriting_config import base_name, render
 def recalibrate(
     config: str, checkpoint: str, out: Path, proposals: int, images: int
 ) -> str:
-    """Fit the factor and write the config.
-
-    Args:
-        config (str): File of the detector's config.
-        checkpoint (str): File of its trained weights.
-        out (Path): The config to write.
-        proposals (int): How many proposals of an image to take, by score.
-        images (int): How many training images to take at most.
+    """Fit the factor on the best proposals and write the config ``out``.
 
     Returns:
         str: What changed, in a line for users.
@@ -57,8 +50,7 @@ def recalibrate(
             'a trained checkpoint, or more --proposals of an image'
         )
     # The stds at hand have the scale of the given config already.
-    scale = head.std_scale * fit_std_scale(errors, stds)
-    scale = float(f'{scale:.4g}')
+    scale = float(f'{head.std_scale * fit_std_scale(errors, stds):.4g}')
     write(Path(config), scale, out)
     before, after = (
         std_calibration(errors, stds * factor, sizes)
@@ -73,11 +65,7 @@ def recalibrate(
 
 
 def write(config: Path, scale: float, out: Path) -> None:
-    """Write the config that inherits one and has the factor.
-
-    Raises:
-        ValueError: If the config cannot be inherited.
-    """
+    """Write a config that inherits one and has the factor, if it can."""
     if Config._is_lazy_import(str(config)):
         raise ValueError(
             'the config is in pure Python style, which no other can inherit '

@@ -21,6 +21,8 @@ from mmdet_klrpn.apis import load_detector, propose, rpn_head
 from mmdet_klrpn.utils import distinct_names
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
+Model = Tuple[str, nn.Module]
+
 
 def main() -> None:
     """Run the command line."""
@@ -58,19 +60,8 @@ def main() -> None:
         parser.error(str(error))
 
 
-def draw(
-    path: Path,
-    models: Sequence[Tuple[str, nn.Module]],
-    top: int,
-    picture: Path,
-) -> None:
-    """Draw what models propose for an image.
-
-    Args:
-        path (Path): File of the image.
-        models (Sequence[tuple[str, nn.Module]]): Names and detectors.
-        top (int): How many proposals of each to draw.
-        picture (Path): JPEG file to write.
+def draw(path: Path, models: Sequence[Model], top: int, picture: Path) -> None:
+    """Draw the best proposals of named models for an image, as a JPEG.
 
     Raises:
         ValueError: If it is no image, or the detectors load it differently.
@@ -93,16 +84,9 @@ def draw(
 
 
 def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
-    """Check that image files exist and that no picture overwrites an image.
+    """Raise unless all images exist and no picture overwrites a file there.
 
-    Args:
-        images (Sequence[Path]): The images.
-        pictures (Sequence[Path]): Files to write.
-
-    Raises:
-        FileNotFoundError: If an image does not exist.
-        ValueError: If a file in the folder of an image would be overwritten,
-            which may be an image too.
+    A file in the folder of an image may be an image too.
     """
     folders = set()
     for path in images:
@@ -119,11 +103,7 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
 
 
 def load_image(model: nn.Module, path: Path) -> dict:
-    """An image through the test pipeline of a detector's config.
-
-    Raises:
-        ValueError: If it cannot be loaded.
-    """
+    """An image through the test pipeline of a detector, or a ValueError."""
     pipeline = Compose(get_test_pipeline_cfg(model.cfg))
     try:
         return pipeline(dict(img_path=str(path), img_id=0))
@@ -136,15 +116,8 @@ def load_image(model: nn.Module, path: Path) -> dict:
 
 def load_models(
     sources: Sequence[Tuple[str, str]], device: str
-) -> List[Tuple[str, nn.Module]]:
-    """Detectors with an RPN, named after their configs.
-
-    Args:
-        sources (Sequence[tuple[str, str]]): A config and a checkpoint each.
-        device (str): Where to put them.
-
-    Returns:
-        list[tuple[str, nn.Module]]: Names and detectors.
+) -> List[Model]:
+    """Detectors of configs and checkpoints, named after their configs.
 
     Raises:
         ValueError: If a detector proposes no regions, or a checkpoint is not

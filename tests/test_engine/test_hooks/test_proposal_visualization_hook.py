@@ -171,7 +171,9 @@ def test_only_the_first_rank_draws(monkeypatch):
     hook.after_val_iter(None, 0, {}, [])
 
 
-def test_tensorboard_gets_the_picture(runner, tmp_path, monkeypatch):
+@pytest.fixture
+def events(runner, tmp_path, monkeypatch):
+    """What TensorBoard reads once it is called."""
     pytest.importorskip('tensorboard')
     from mmengine.visualization import TensorboardVisBackend
     from tensorboard.backend.event_processing.event_accumulator import (
@@ -180,10 +182,17 @@ def test_tensorboard_gets_the_picture(runner, tmp_path, monkeypatch):
 
     backend = TensorboardVisBackend(str(tmp_path))
     monkeypatch.setattr(runner.visualizer, '_vis_backends', {'tb': backend})
+
+    def read():
+        backend.close()
+        return EventAccumulator(str(tmp_path)).Reload()
+
+    return read
+
+
+def test_tensorboard_gets_the_picture(runner, events):
     validate(runner, [7], num_images=2)
-    backend.close()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
+    events = events()
     assert events.Tags()['images'] == ['proposals_1', 'proposals_2']
     (event,) = events.Images('proposals_1')
     assert event.step == 7
@@ -193,23 +202,10 @@ def test_tensorboard_gets_the_picture(runner, tmp_path, monkeypatch):
     assert picture.std() > 30
 
 
-def test_tensorboard_keeps_images_of_similar_names_apart(
-    runner, tmp_path, monkeypatch
-):
-    pytest.importorskip('tensorboard')
-    from mmengine.visualization import TensorboardVisBackend
-    from tensorboard.backend.event_processing.event_accumulator import (
-        EventAccumulator,
-    )
-
-    backend = TensorboardVisBackend(str(tmp_path))
-    monkeypatch.setattr(runner.visualizer, '_vis_backends', {'tb': backend})
+def test_tensorboard_keeps_images_of_similar_names_apart(runner, events):
     hook = ProposalVisualizationHook()
     hook.before_val_epoch(runner)
     paths = ['a/1.jpg', 'b/1.jpg', 'c d.jpg', 'c%d.jpg']
     images = [dict(img_path=path) for path in paths]
     hook.after_val_iter(runner, 0, batch_of(images), [])
-    backend.close()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert len(events.Tags()['images']) == 4
+    assert len(events().Tags()['images']) == 4

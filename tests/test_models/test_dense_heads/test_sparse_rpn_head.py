@@ -13,6 +13,7 @@ from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from tiny_detectors import faster_rcnn
 
 from mmdet_klrpn.models import KLRPNHead, SparseRPNHead
 from mmdet_klrpn.models.dense_heads import sparse_sampling
@@ -21,29 +22,9 @@ from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
 STRIDES = [4, 8, 16, 32]
 SHAPE = (160, 224)
-TRAIN_CFG = ConfigDict(
-    assigner=dict(
-        type='MaxIoUAssigner',
-        pos_iou_thr=0.7,
-        neg_iou_thr=0.3,
-        min_pos_iou=0.3,
-        ignore_iof_thr=-1,
-    ),
-    sampler=dict(
-        type='RandomSampler',
-        num=64,
-        pos_fraction=0.5,
-        neg_pos_ub=-1,
-        add_gt_as_proposals=False,
-    ),
-    allowed_border=-1,
-    pos_weight=-1,
-)
-TEST_CFG = ConfigDict(
-    nms_pre=200,
-    max_per_img=100,
-    nms=dict(type='nms', iou_threshold=0.7),
-    min_bbox_size=0,
+TRAIN_CFG = faster_rcnn('model.train_cfg.rpn', {'sampler.num': 64})
+TEST_CFG = faster_rcnn(
+    'model.test_cfg.rpn', dict(nms_pre=200, max_per_img=100)
 )
 
 

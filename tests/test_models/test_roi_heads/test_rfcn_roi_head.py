@@ -10,8 +10,9 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from tiny_detectors import faster_rcnn, rfcn_roi_head
 
-from mmdet_klrpn.models import VGG, RFCNRoIHead
+from mmdet_klrpn.models import VGG
 
 STRIDE = 16
 K = 3
@@ -22,37 +23,13 @@ def config(num=16, sampler='RandomSampler', **kwargs):
     """Config of a small head: two classes, K x K bins, no shared head."""
     if isinstance(sampler, str):
         sampler = dict(type=sampler, num=num, pos_fraction=0.25)
+    train_cfg = faster_rcnn('model.train_cfg.rcnn', {})
+    train_cfg.sampler = ConfigDict(sampler)
     return ConfigDict(
         type='RFCNRoIHead',
-        bbox_roi_extractor=dict(
-            type='PSRoIExtractor',
-            roi_layer=dict(type='PSRoIPool', output_size=K),
-            featmap_stride=STRIDE,
-        ),
-        bbox_head=dict(
-            type='RFCNBBoxHead',
-            in_channels=8,
-            conv_out_channels=16,
-            roi_feat_size=K,
-            num_classes=2,
-        ),
-        train_cfg=dict(
-            assigner=dict(
-                type='MaxIoUAssigner',
-                pos_iou_thr=0.5,
-                neg_iou_thr=0.5,
-                min_pos_iou=0.5,
-                match_low_quality=False,
-            ),
-            sampler=sampler,
-            pos_weight=-1,
-        ),
-        test_cfg=dict(
-            score_thr=0.0,
-            nms=dict(type='nms', iou_threshold=0.5),
-            max_per_img=100,
-        ),
-        **kwargs,
+        **rfcn_roi_head(8, **kwargs),
+        train_cfg=train_cfg,
+        test_cfg=faster_rcnn('model.test_cfg.rcnn', dict(score_thr=0.0)),
     )
 
 
@@ -361,7 +338,3 @@ def test_parts_that_do_not_vote_are_refused(part, changes, message):
 def test_more_than_one_level_is_refused():
     with pytest.raises(ValueError, match='one level of features, but got 2'):
         build().predict(features() * 2, [proposals(5)], [sample()])
-
-
-def test_registered():
-    assert MODELS.get('RFCNRoIHead') is RFCNRoIHead

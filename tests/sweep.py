@@ -6,19 +6,19 @@ converted by ``to_kl_rpn.py`` and built. Then it gets two tiny images: a
 loss and its gradients with an object in each, then with none, then a
 prediction. What fails is tried again with the config's own head, which tells
 a limit of KL-RPN from one of mmdet or the machine. Results go to a JSON file
-one by one, from which an interrupted run goes on, and to a table.
+one by one, from which an interrupted run goes on, and to a page.
 """
 
 import argparse
 import hashlib
 import json
-import time
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Dict, Iterator, List, NamedTuple, Set
 
 import torch
+from conftest import load_tool
 from cpu_operators import cpu_operators
 from mmdet.models.backbones.trident_resnet import TridentConv
 from mmdet.models.dense_heads import RPNHead
@@ -29,7 +29,6 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from sweep_table import STEPS, Result, format_page
 from tiny_inputs import tiny_loss, tiny_prediction
-from to_kl_rpn import write
 from torch import nn
 
 from mmdet_klrpn.utils.conversion import mmdet_configs, root_cause
@@ -43,7 +42,7 @@ class Attempt(NamedTuple):
 
     steps: Dict[str, str]
     reason: str
-    unused: Set[str]  # what no gradient reaches, by step
+    unused: Set[str]  # parameters that no gradient reaches, by step
 
 
 def config_names() -> List[str]:
@@ -69,11 +68,10 @@ def _dicts(node: object) -> Iterator[dict]:
     """Every dict in a nest of dicts and lists."""
     if isinstance(node, dict):
         yield node
-        node = node.values()
-    elif not isinstance(node, (list, tuple)):
-        return
-    for value in node:
-        yield from _dicts(value)
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _dicts(value)
 
 
 def _is_rpn_head(node: dict) -> bool:
@@ -85,12 +83,9 @@ def _is_rpn_head(node: dict) -> bool:
 
 
 def sweep(name: str, known: Dict[str, Result]) -> Result:
-    """Convert one config and try it.
+    """Convert one config of mmdet's, by its path there, and try it.
 
-    Args:
-        name (str): Its path in mmdet's folder.
-        known (dict[str, dict]): Results of other configs. That of one with
-            the same model is taken over.
+    The result of a config in ``known`` with the same model is taken over.
 
     Returns:
         dict[str, str]: 'yes', 'no' or '-' for each step; ``reason``, why
@@ -108,7 +103,7 @@ def sweep(name: str, known: Dict[str, Result]) -> Result:
     try:
         with TemporaryDirectory() as folder:
             out = Path(folder) / 'kl-rpn.py'
-            write(name, out)
+            load_tool('tools/misc/to_kl_rpn.py').write(name, out)
             model = capped(Config.fromfile(out).model.to_dict())
     except ValueError as error:
         result['reason'] = f'refused: {error}'
@@ -156,11 +151,7 @@ def capped(node: object) -> object:
 
 
 def attempt(config: dict) -> Attempt:
-    """Build a model without weights, train a step with and without objects.
-
-    Args:
-        config (dict): Of the model.
-    """
+    """Build a model without weights, train a step with and without objects."""
     steps, reasons, unused = dict.fromkeys(STEPS, '-'), [], set()
     torch.manual_seed(0)
     try:
@@ -205,14 +196,7 @@ def build(config: dict) -> nn.Module:
 
 
 def train(model: nn.Module, objects: int) -> Set[str]:
-    """One loss and its gradients.
-
-    Args:
-        model (nn.Module): Any detector with an RPNHead.
-        objects (int): Number of objects in each image.
-
-    Returns:
-        set[str]: Parameters that no gradient reaches.
+    """Parameters that no gradient reaches from a loss on so many objects.
 
     Raises:
         FloatingPointError: If the loss or a gradient of the RPN head is not
@@ -264,10 +248,7 @@ def _line(error: Exception) -> str:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('configs', nargs='*', help='all, unless given')
-    parser.add_argument(
-        '--results', type=Path, default='work_dirs/sweep/results.json'
-    )
+    parser.add_argument('--results', type=Path, required=True)
     parser.add_argument('--table', type=Path, help='Markdown file to write')
     args = parser.parse_args()
     warnings.simplefilter('ignore')
@@ -276,15 +257,11 @@ def main() -> None:
     results: Dict[str, Result] = {}
     if args.results.exists():
         results = json.loads(args.results.read_text())
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    for name in args.configs or config_names():
+    for name in config_names():
         if name not in results:
-            started = time.time()
             results[name] = sweep(name, results)
             args.results.write_text(json.dumps(results, indent=1))
-            reason = results[name]['reason'] or 'works'
-            seconds = time.time() - started
-            print(f'{name} ({seconds:.0f} s): {reason}', flush=True)
+            print(f'{name}: {results[name]["reason"] or "works"}', flush=True)
     if args.table:
         args.table.write_text(format_page(results))
 

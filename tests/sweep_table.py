@@ -18,7 +18,7 @@ KINDS = (WORKS, SAME, REFUSED, UNREADABLE, OURS)
 
 
 def kind(result: Result) -> str:
-    """Which of the kinds a result is."""
+    """The kind of a result."""
     if not result['reason']:
         return WORKS
     if result['reason'].startswith('refused'):
@@ -38,11 +38,7 @@ def row(name: str, result: Result) -> str:
 
 
 def format_page(results: Dict[str, Result]) -> str:
-    """The page: counts, then what fails, then what works.
-
-    Args:
-        results (dict[str, dict]): What ``sweep.py`` found, by config.
-    """
+    """The page: counts, then what fails, then what works."""
     kinds = {name: kind(result) for name, result in results.items()}
     counts = [(what, list(kinds.values()).count(what)) for what in KINDS]
     for step in STEPS:
@@ -71,11 +67,11 @@ def _rows(results: dict, kinds: Dict[str, str], wanted: tuple) -> str:
 PAGE = """\
 # KL-RPN in every config of mmdet
 
-Written by `python tools/misc/sweep.py --table docs/sweep.md`, from a run on a
-CPU with mmdet {version}. It lists each config that mmdet ships whose model
-holds an `RPNHead`, or a head that inherits it, and those that cannot be read
-to tell: {configs} configs. They have {models} different models, each of which
-is tried once.
+Written by `python tests/sweep.py --results sweep.json --table
+docs/sweep.md`, from a run on a CPU with mmdet {version}. It lists
+each config that mmdet ships whose model holds an `RPNHead`, or a head that
+inherits it, and those that cannot be read to tell: {configs} configs. They
+have {models} different models, each of which is tried once.
 
 | | Configs |
 | --- | ---: |

@@ -28,9 +28,6 @@ def carafe(
         kernel_size (int): Width of a kernel.
         group_size (int): Groups of channels with a kernel each.
         scale_factor (int): How much larger the output is.
-
-    Returns:
-        Tensor: (N, C, H * scale_factor, W * scale_factor).
     """
     n, c, h, w = features.shape
     windows = unfold(features, kernel_size, padding=kernel_size // 2)

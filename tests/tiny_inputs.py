@@ -20,19 +20,13 @@ NORMALIZE = dict(mean=[127.5] * 3, std=[64.0] * 3, pad_mask=True)
 
 
 def tiny_loss(model: nn.Module, objects: int) -> dict:
-    """Losses of a detector on noise.
+    """Losses on noise with so many objects in each image.
 
-    Args:
-        model (nn.Module): Any detector, also a semi-supervised one or a
-            tracker, of which those without a loss train their detector alone.
-        objects (int): Number of objects in each image.
-
-    Returns:
-        dict[str, Tensor | list[Tensor]]: What ``model.loss`` returns.
+    Of a tracker without a loss they are its detector's.
     """
     if isinstance(model, SemiBaseDetector):
         branches = {
-            name: _images(objects)
+            name: images(objects)
             for name in ('sup', 'unsup_teacher', 'unsup_student')
         }
         return model.loss(
@@ -44,29 +38,25 @@ def tiny_loss(model: nn.Module, objects: int) -> dict:
             return tiny_loss(model.detector, objects)
         data = _frames(objects)
     else:
-        data = _images(objects)
+        data = images(objects)
     return model.loss(data['inputs'], data['data_samples'])
 
 
 @torch.no_grad()
 def tiny_prediction(model: nn.Module) -> List[Tensor]:
-    """Predictions of a detector or tracker on noise.
-
-    Returns:
-        list[Tensor]: Boxes of each image; of a panoptic one, its segments.
-    """
+    """Boxes predicted on noise for each image; a panoptic one's segments."""
     if isinstance(model, BaseMOTModel):
         data = _frames(1)
         (video,) = model.predict(data['inputs'], data['data_samples'])
         return [frame.pred_track_instances.bboxes for frame in video]
-    data = _images(1)
+    data = images(1)
     samples = model.predict(data['inputs'], data['data_samples'])
     if 'pred_panoptic_seg' in samples[0]:
         return [sample.pred_panoptic_seg.sem_seg for sample in samples]
     return [sample.pred_instances.bboxes for sample in samples]
 
 
-def _images(objects: int) -> dict:
+def images(objects: int) -> dict:
     """A batch of images, with masks and a semantic map."""
     data = demo_mm_inputs(
         BATCH,

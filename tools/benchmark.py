@@ -10,20 +10,22 @@ page, Markdown, CSV, LaTeX and plots. See docs/benchmark.md.
 """
 
 import argparse
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
-from mmdet_klrpn.benchmark.plan import Plan, find_plan, load_plan
+SBATCH = ('partition', 'account', 'qos', 'time', 'gres', 'constraint')
 
 
 def main() -> None:
     """Run the command line."""
     args = parse_args()
     try:
-        sys.exit(args.call(args))
-    except KeyboardInterrupt as signal:
+        sys.exit(globals()[args.command](args))
+    except KeyboardInterrupt as number:
         print(
-            f'benchmark: {signal or "stopped"}: nothing is running any more. '
+            f'benchmark: {number or "stopped"}: nothing is running any more. '
             'Run the same command again to continue.',
             file=sys.stderr,
         )
@@ -39,137 +41,130 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest='command', required=True)
-    add_run(commands)
-    measuring = commands.add_parser('measure', help='measure finished runs')
-    measuring.add_argument('runs', nargs='+', type=Path, metavar='RUN')
-    measuring.set_defaults(call=measure)
-    timing = commands.add_parser('time', help='time detectors in turns')
-    timing.add_argument('work_dir', type=Path, metavar='WORK_DIR')
-    timing.set_defaults(call=time_all)
-    add_report(commands)
-    return parser.parse_args()
-
-
-def add_run(commands: argparse._SubParsersAction) -> None:
-    """Add the options of `run`."""
-    parser = commands.add_parser('run', help='train and measure a plan')
-    add = parser.add_argument
+    add = commands.add_parser('run', help='train and measure').add_argument
     add('plan', help='YAML file, or the name of one of the package')
-    add('--seeds', type=int, help='number of seeds (default: as in the plan)')
+    add(
+        '--seeds',
+        type=positive,
+        help='number of seeds (default: as in the plan)',
+    )
     add('--work-dir', type=Path, help='(default: as in the plan)')
     add('--launcher', choices=('local', 'slurm'), default='local')
-    add('--gpus', type=int, default=1, help='processes of a training')
-    add('--jobs', type=int, help='at once (default: all GPUs or cores)')
-    for name in ('partition', 'account', 'qos', 'time', 'gres', 'constraint'):
+    add('--gpus', type=positive, default=1, help='processes of a training')
+    add(
+        '--jobs',
+        type=positive,
+        help='at once (default: all GPUs, cores, or queue)',
+    )
+    for name in SBATCH:
         add(f'--{name}', help='as for sbatch')
     more = 'more options of sbatch, by their long names'
-    add('--sbatch', nargs='+', default=[], metavar='KEY=VALUE', help=more)
+    add('--sbatch', nargs='+', default=[], metavar='KEY[=VALUE]', help=more)
     add('--measure-only', action='store_true', help='train nothing')
     add('--dry-run', action='store_true', help='show the jobs and stop')
-    parser.set_defaults(call=run)
-
-
-def add_report(commands: argparse._SubParsersAction) -> None:
-    """Add the options of `report`."""
-    parser = commands.add_parser('report', help='report what is measured')
-    add = parser.add_argument
+    add = commands.add_parser('measure', help='measure again').add_argument
+    add('runs', nargs='+', type=Path, metavar='RUN', help='folder of a run')
+    add = commands.add_parser('time', help='time in turns').add_argument
+    add('work_dir', type=Path, metavar='WORK_DIR')
+    add = commands.add_parser('report', help='what is measured').add_argument
     add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR')
     add('--out', '-o', type=Path, default=Path('report'), help='a folder')
     add('--plan', help='(default: the one stored beside the runs)')
     add('--resamples', type=int, default=1000, help='of images (default 1000)')
-    add('--jobs', type=int, help='processes (default: one for each core)')
-    parser.set_defaults(call=report)
+    add('--jobs', type=positive, help='processes (default: one for each core)')
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A number of the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, but is {text}')
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and measure what a plan lacks."""
-    from mmdet_klrpn.benchmark import checks, jobs, runs
+    from mmdet_klrpn.benchmark import checks, jobs, plan, runs
 
-    path = find_plan(args.plan)
-    plan = load_plan(path)
+    path = plan.find_plan(args.plan)
+    plan = plan.load_plan(path)
     plan = plan._replace(
         work_dir=args.work_dir or plan.work_dir,
-        seeds=plan.seeds if args.seeds is None else args.seeds,
+        seeds=args.seeds or plan.seeds,
     )
     queue = make_queue(args)
-    configs = checks.check_configs(plan)
-    if args.dry_run:
-        print(f'Jobs run {queue.describe()}.')
-        for job in jobs.find_jobs(plan, args.gpus, args.measure_only):
-            print(f'{job.name}, {job.gpus} GPUs or processes: {job}')
-        return 0
-    with runs.lock_work_dir(plan.work_dir):
-        runs.store_plan(path, plan.work_dir)
-        jobs.prepare(plan.prepare)
-        checks.check_data(plan, configs)
-        jobs.write_configs(plan, configs)
-        missing = jobs.find_jobs(plan, args.gpus, args.measure_only)
-        print(f'{len(missing)} jobs, {queue.describe()}', flush=True)
-        failed = jobs.work(queue, missing, plan.work_dir)
-        timing = jobs.timing_job(plan)
-        if timing:
-            failed += jobs.work(queue, [timing], plan.work_dir)
+    with jobs.handled(interrupt):
+        configs = checks.check_configs(plan)
+        if args.dry_run:
+            for job in jobs.find_jobs(plan, args.gpus, args.measure_only):
+                phases = ', '.join(step.phase for step in job.steps)
+                print(f'{job.name}: {phases}: {queue.describe(job)}')
+            return 0
+        with runs.lock_work_dir(plan.work_dir):
+            runs.store_plan(path, plan.work_dir)
+            jobs.prepare(plan.prepare)
+            checks.check_data(plan, configs)
+            jobs.write_configs(plan, configs)
+            missing = jobs.find_jobs(plan, args.gpus, args.measure_only)
+            failed = jobs.work(queue, missing)
+            timing = jobs.timing_job(plan)
+            failed += jobs.work(queue, [timing] if timing else [])
     for job in failed:
         print(f'failed: {job.name}, see {job.log}', file=sys.stderr)
     print(f'next: {sys.argv[0]} report {plan.work_dir} --out report')
     return 1 if failed else 0
 
 
+def interrupt(number: int, _: object) -> None:
+    """Handle a signal as Ctrl-C."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def make_queue(args: argparse.Namespace) -> object:
     """Where jobs run."""
     from mmdet_klrpn.benchmark.jobs import LocalQueue, SlurmQueue
 
-    names = ('partition', 'account', 'qos', 'time', 'gres', 'constraint')
-    options = {n: getattr(args, n) for n in names if getattr(args, n)}
-    for word in args.sbatch:
-        key, equals, value = word.lstrip('-').partition('=')
-        if not equals:
-            raise ValueError(f'--sbatch {word}: write KEY=VALUE')
-        options[key] = value
-    if args.launcher == 'local':
-        if options:
-            raise ValueError(f'--{min(options)} needs --launcher slurm')
-        return LocalQueue(args.gpus, args.jobs)
-    if args.jobs:
-        raise ValueError('--jobs is for local jobs: Slurm queues them all')
-    return SlurmQueue(args.gpus, options)
+    words = [word.lstrip('-').partition('=') for word in args.sbatch]
+    options = {name: getattr(args, name) for name in SBATCH}
+    options.update((key, value or not is_) for key, is_, value in words)
+    options = {key: value for key, value in options.items() if value}
+    if args.launcher == 'slurm':
+        return SlurmQueue(args.gpus, options, args.jobs)
+    if options:
+        raise ValueError(f'--{min(options)} needs --launcher slurm')
+    return LocalQueue(args.gpus, args.jobs)
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Measure finished runs, one after another."""
+def measure(args: argparse.Namespace) -> int:
+    """Measure finished runs, each in a process of its own."""
     from mmdet_klrpn.benchmark.measure import measure as measure_run
     from mmdet_klrpn.benchmark.runs import find_run
 
-    for folder in args.runs:
-        measure_run(*find_run(folder))
-        print(f'{folder}: measured', flush=True)
+    if len(args.runs) == 1:
+        measure_run(*find_run(args.runs[0]))
+        return 0
+    words = [sys.executable, __file__, 'measure']
+    return max(subprocess.call([*words, str(run)]) for run in args.runs)
 
 
-def time_all(args: argparse.Namespace) -> None:
+def time(args: argparse.Namespace) -> None:
     """Time all detectors of a work folder in turns."""
-    from mmdet_klrpn.benchmark.timings import time_detectors
-
     from mmdet_klrpn.benchmark.runs import stored_plan
+    from mmdet_klrpn.benchmark.timings import time_detectors
 
     time_detectors(stored_plan([args.work_dir]), args.work_dir)
 
 
 def report(args: argparse.Namespace) -> None:
     """Write a report of all that is measured."""
-    from mmdet_klrpn.benchmark.results import load_results
-
-    from mmdet_klrpn.benchmark.report import write_report
-    from mmdet_klrpn.benchmark.runs import stored_plan
+    from mmdet_klrpn.benchmark import plan, report, results, runs
 
     if args.resamples < 0:
         raise ValueError(f'--resamples must be >= 0, but is {args.resamples}')
-    plan: Plan = (
-        load_plan(find_plan(args.plan))
-        if args.plan
-        else stored_plan(args.work_dirs)
-    )
-    results = load_results(plan, args.work_dirs, args.resamples, args.jobs)
-    for path in write_report(results, args.out):
+    found = plan.load_plan(args.plan) if args.plan else None
+    found = found or runs.stored_plan(args.work_dirs)
+    found = found, args.work_dirs, args.resamples, args.jobs
+    for path in report.write_report(results.load_results(*found), args.out):
         print(path)
 
 

@@ -1,17 +1,29 @@
 """Run a plan's jobs through submitit: side by side here, or in Slurm's queue.
 
-A job has succeeded if the file that it is to make is there. So nothing depends
-on Slurm's accounting, which many a cluster does not have.
+A job has succeeded if the file that it makes is there. So nothing depends on
+Slurm's accounting, which many a cluster does not have.
 """
 
+import fcntl
+import math
 import os
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
-from types import FrameType
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
+from unittest.mock import patch
 
 import submitit
 import torch
@@ -20,13 +32,23 @@ from mmengine.config import Config
 from .fields import Preparation
 from .plan import Plan
 from .progress import Display
-from .runs import METRICS, TIMINGS, Run, run_of, write_config
-from .tasks import Step, Task, measuring, training
+from .runs import METRICS, TIMINGS, run_of, write_config
+from .tasks import (
+    JOBS,
+    LOG,
+    Step,
+    Task,
+    call,
+    measuring,
+    note_phases,
+    phases,
+    training,
+)
 
 GPUS_PER_NODE = 8
-JOB_ID = '.slurm_job'  # in a run's folder: its job, while there is one
-_NO_LIMIT = 365 * 24 * 60  # minutes
-_SECONDS_TO_END = 20
+SECONDS_BETWEEN_CALLS = 10  # of squeue
+SECONDS_FOR_FILES = 15  # until a shared disk shows what a job has written
+_ENOUGH = 10**7
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,27 +67,29 @@ class Job(NamedTuple):
     name: str
     detector: str
     folder: Path
-    steps: Sequence[Step] = ()
+    steps: Tuple[Step, ...]
     gpus: int = 1
     after: str = ''
 
     @property
-    def log(self) -> Path:
-        """What its commands print."""
-        return self.folder / 'benchmark.log'
+    def files(self) -> Path:
+        """Folder of submitit's files, by which Slurm's jobs are known."""
+        return (self.folder / JOBS / self.steps[-1].phase).resolve()
 
-    def __str__(self) -> str:
-        """Its commands, as a shell takes them."""
-        return ' && '.join(map(str, self.steps))
+    @property
+    def log(self) -> Path:
+        """What its commands print or, if none has begun, submitit does."""
+        own, since = self.folder / LOG, os.path.getmtime
+        begun = max(map(since, self.files.glob('*.pkl')), default=0)
+        if own.is_file() and since(own) >= begun:
+            return own
+        return max(self.files.glob('*_log.*'), key=since, default=own)
 
     @property
     def succeeded(self) -> bool:
         """Whether what it makes is there."""
         os.listdir(self.folder)  # makes a shared disk look again
-        if self.steps[-1].phase == 'training':
-            return Run(self.folder).checkpoint is not None
-        measuring = self.steps[-1].phase == 'measuring'
-        return (self.folder / (METRICS if measuring else TIMINGS)).is_file()
+        return self.steps[-1].is_done(self.folder)
 
 
 def write_configs(plan: Plan, configs: Dict[str, Config]) -> None:
@@ -88,22 +112,19 @@ def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
     jobs = []
     for seed in range(plan.seeds):
         for detector in plan.detectors:
-            if seed not in plan.seeds_of(detector):
-                continue
             run = run_of(plan.work_dir, detector, seed)
             trained = bool(detector.checkpoint or run.checkpoint)
-            if run.measured or (measure_only and not trained):
+            skipped = run.measured or (measure_only and not trained)
+            if skipped or seed not in plan.seeds_of(detector):
                 continue
-            job = Job(
-                f'{detector.name}, seed {seed}', detector.name, run.folder
-            )
-            train = [] if trained else [training(run, gpus > 1)]
-            measure = [measuring('measure', run.folder)]
-            if train and gpus > 1:  # which measuring would leave idle
-                jobs.append(job._replace(steps=train, gpus=gpus))
-                name, after, train = f'{job.name}, measuring', job.name, []
-                job = job._replace(name=name, after=after)
-            jobs.append(job._replace(steps=train + measure))
+            name = f'{detector.name}, seed {seed}'
+            steps = (training(run, gpus > 1), measuring('measure', run.folder))
+            job = Job(name, detector.name, run.folder, steps[trained:])
+            if gpus > 1 and not trained:  # which measuring would leave idle
+                jobs.append(job._replace(steps=steps[:1], gpus=gpus))
+                after = dict(name=f'{name}, measuring', after=name)
+                job = job._replace(steps=steps[1:], **after)
+            jobs.append(job)
     return jobs
 
 
@@ -111,15 +132,14 @@ def timing_job(plan: Plan) -> Optional[Job]:
     """The job that times all detectors; None if their times are there."""
     makes = plan.work_dir / TIMINGS
     runs = [run_of(plan.work_dir, d, 0) for d in plan.detectors]
-    measured = [run.folder / METRICS for run in runs if run.measured]
-    if not measured or (
-        makes.is_file()
-        and makes.stat().st_mtime > max(m.stat().st_mtime for m in measured)
-    ):
+    since = os.path.getmtime
+    times = [since(run.folder / METRICS) for run in runs if run.measured]
+    if not times or (makes.is_file() and since(makes) > max(times)):
         return None
-    makes.unlink(missing_ok=True)
-    steps = [measuring('time', plan.work_dir)]
-    return Job('timings', '', plan.work_dir, steps)
+    with suppress(FileNotFoundError):
+        makes.unlink()
+    step = measuring('time', plan.work_dir)
+    return Job('timings', '', plan.work_dir, (step,))
 
 
 class LocalQueue:
@@ -133,6 +153,8 @@ class LocalQueue:
         ValueError: If the GPUs do not suffice for a training.
     """
 
+    patience = 0
+
     def __init__(self, gpus: int, jobs: Optional[int] = None) -> None:
         devices = visible_gpus()
         if devices and gpus > len(devices):
@@ -140,7 +162,7 @@ class LocalQueue:
                 f'--gpus {gpus}, but {len(devices)} are visible: '
                 f'{", ".join(devices)}'
             )
-        cores = os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
         count = jobs or max((len(devices) or cores) // gpus, 1)
         threads = max(cores // (count * gpus), 1)
         self.slots: List[Dict[str, str]] = []
@@ -152,267 +174,258 @@ class LocalQueue:
                 slot['CUDA_VISIBLE_DEVICES'] = ','.join(own)
             self.slots.append(slot)
         self.free = list(self.slots)
-        self.running: Dict[str, submitit.Job] = {}
-        self.taken: Dict[str, Dict[str, str]] = {}
-        self.ended: Set[str] = set()
+        self.running: Dict[str, Tuple[Job, dict, submitit.LocalJob]] = {}
 
-    def describe(self) -> str:
-        """How jobs would run."""
-        return f'{len(self.slots)} side by side on this machine'
+    def describe(self, job: Job) -> str:
+        """How a job would run."""
+        return f'{job.gpus} processes, {self.slots[0]}'
 
-    def submit(self, job: Job, folder: Path) -> bool:
+    def submit(self, job: Job) -> bool:
         """Start a job, if there is a place for it."""
         if not self.free:
             return False
-        slot = self.taken[job.name] = self.free.pop(0)
-        executor = submitit.LocalExecutor(folder)
+        executor = submitit.LocalExecutor(fresh_folder(job))
         executor.update_parameters(
-            tasks_per_node=job.gpus, timeout_min=_NO_LIMIT
+            tasks_per_node=job.gpus, timeout_min=_ENOUGH
         )
-        task = Task(job.folder, list(job.steps), slot, os.getpid())
-        self.running[job.name] = executor.submit(task)
+        slot = self.free.pop(0)
+        task = Task(job.folder, job.steps, slot, os.getpid())
+        self.running[job.name] = job, slot, executor.submit(task)
         return True
 
     def states(self) -> Dict[str, str]:
-        """'waiting', 'running' or 'ended' of each job that was submitted."""
-        for name, job in list(self.running.items()):
-            if job.done():
-                self.free.append(self.taken.pop(name))
-                self.ended.add(name)
+        """'running', of each job that was submitted and has not ended."""
+        for name, (_, slot, process) in list(self.running.items()):
+            if process.done():
+                self.free.append(slot)
                 del self.running[name]
-        found = dict.fromkeys(self.running, 'running')
-        return {**found, **dict.fromkeys(self.ended, 'ended')}
+        return dict.fromkeys(self.running, 'running')
 
     def cancel(self) -> None:
-        """End all jobs: their processes die with their parents."""
-        for job in self.running.values():
-            job._process.kill()
-            job._process.wait()
-        self.running.clear()
+        """End all jobs, and wait until nothing of them is left."""
+        for _, _, process in self.running.values():
+            number = process._process.pid  # submitit's controller of the tasks
+            with suppress(ProcessLookupError, FileNotFoundError):
+                os.kill(number, signal.SIGSTOP)  # it starts no more
+                tasks = Path(f'/proc/{number}/task/{number}/children')
+                for each in (*tasks.read_text().split(), number):
+                    os.kill(int(each), signal.SIGKILL)
+            process._process.wait()
+        for job, _, _ in self.running.values():
+            for path in job.folder.glob(f'{JOBS}/lock*'):
+                with path.open('w') as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 class SlurmQueue:
     """Jobs in the queue of a Slurm cluster.
 
     Args:
-        gpus (int): Processes of a training, eight on a node at most.
+        gpus (int): Processes of a training.
         options (dict[str, str]): Of sbatch, by its long names.
+        jobs (int, optional): How many jobs are in the queue at once.
     """
 
-    def __init__(self, gpus: int, options: Dict[str, str]) -> None:
-        self.options = dict(options)
-        self.ids: Dict[str, str] = {}
-        limit = self.options.pop('time', None) or _default_time(
-            self.options.get('partition')
-        )
-        self.minutes = to_minutes(limit)
+    patience = SECONDS_FOR_FILES
+    slots: Tuple[Dict[str, str], ...] = ()
+
+    def __init__(
+        self, gpus: int, options: Dict[str, str], jobs: Optional[int] = None
+    ) -> None:
+        self.options, self.most = options, jobs or math.inf
+        self.places: Dict[str, Path] = {}  # files, by job's name
+        self.listed: Dict[str, Tuple[str, Path]] = {}  # state and files, by id
+        self.looked = -math.inf
         self.parameters(gpus)
 
-    def describe(self) -> str:
-        """How jobs would run."""
-        options = {**self.options, 'time': f'{self.minutes} min'}
-        return 'in the queue, with ' + ', '.join(
-            f'{key}={value}' for key, value in options.items()
-        )
+    def describe(self, job: Job) -> str:
+        """How a job would be submitted."""
+        found = self.parameters(job.gpus)
+        words = ['sbatch', f'--nodes={found["nodes"]}']
+        words.append(f'--ntasks-per-node={found["ntasks_per_node"]}')
+        for key, value in found['additional_parameters'].items():
+            words.append(f'--{key}' if value is True else f'--{key}={value}')
+        return ' '.join(words)
 
     def parameters(self, gpus: int) -> Dict[str, object]:
-        """Submitit's parameters of a job."""
-        nodes = -(-gpus // GPUS_PER_NODE)
+        """Submitit's parameters of a job.
+
+        Args:
+            gpus (int): Its number of processes.
+
+        Raises:
+            ValueError: If they cannot be spread evenly over nodes.
+        """
+        own = {'cpus-per-task': '4', 'requeue': True, **self.options}
+        per_node = own.pop('ntasks-per-node', None) or GPUS_PER_NODE
+        nodes = -(-gpus // int(per_node))
         if gpus % nodes:
             raise ValueError(
-                f'--gpus {gpus} cannot be spread evenly over {nodes} nodes: '
-                f'give a multiple of {GPUS_PER_NODE}'
+                f'--gpus {gpus} cannot be spread evenly over {nodes} nodes '
+                f'of {per_node}: give a multiple of {per_node}'
             )
-        resources = dict(nodes=nodes, ntasks_per_node=gpus // nodes)
-        resources['cpus_per_task'] = 4
-        if not {'gres', 'gpus-per-node', 'gpus'} & self.options.keys():
-            resources['gpus_per_node'] = gpus // nodes
-        own = dict(self.options)
-        for name in resources:  # which submitit takes by their own names
-            if name.replace('_', '-') in own:
-                resources[name] = int(own.pop(name.replace('_', '-')))
+        if not {'gres', 'gpus-per-node', 'gpus-per-task', 'gpus'} & own.keys():
+            own['gres'] = f'gpu:{gpus // nodes}'
         return dict(
-            **resources,
-            time=self.minutes,
+            nodes=nodes,
+            ntasks_per_node=gpus // nodes,
             stderr_to_stdout=True,
-            srun_args=['--kill-on-bad-exit=1'],
-            additional_parameters={**own, 'requeue': True},
+            wckey=None,
+            # Later versions than 22.05 of srun ask for one core otherwise.
+            setup=['export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK'],
+            srun_args=['--kill-on-bad-exit=1', '--wait=0'],
+            additional_parameters=own,
         )
 
-    def submit(self, job: Job, folder: Path) -> bool:
-        """Queue a job, or find the one that an earlier call queued."""
-        note = job.folder / JOB_ID
-        if note.is_file() and note.read_text() in self._listed():
-            self.ids[job.name] = note.read_text()
+    def submit(self, job: Job) -> bool:
+        """Queue a job, or find the one that an earlier call has queued."""
+        if self.looked == -math.inf:
+            self._look()
+        self.places[job.name] = place = job.files
+        live = self.states()
+        if job.name in live:
             return True
-        executor = submitit.SlurmExecutor(folder)
+        if len(live) >= self.most:
+            return False
+        executor = _Executor(fresh_folder(job), max_num_timeout=_ENOUGH)
         executor.update_parameters(
-            job_name=f'{job.name}', **self.parameters(job.gpus)
+            job_name=job.name, **self.parameters(job.gpus)
         )
-        task = Task(job.folder, list(job.steps), {})
-        self.ids[job.name] = executor.submit(task).job_id
-        note.write_text(self.ids[job.name])
+        try:
+            queued = executor.submit(Task(job.folder, job.steps, {}))
+        except RuntimeError as error:
+            if not live:
+                raise RuntimeError(f'sbatch: {error}') from None
+            self.most = len(live)  # as many as the cluster allows, it seems
+            return False
+        self.listed[queued.job_id] = 'PENDING', place
         return True
 
     def states(self) -> Dict[str, str]:
-        """'waiting', 'running' or 'ended' of each job that was submitted."""
-        listed = self._listed()
-        found = {}
-        for name, number in self.ids.items():
-            state = listed.get(number, 'ended')
-            found[name] = 'waiting' if state == 'PENDING' else state
-        return found
+        """'waiting' or 'running', of each job that has not ended."""
+        if time.monotonic() - self.looked > SECONDS_BETWEEN_CALLS:
+            self._look()
+        found = {place: state for state, place in self.listed.values()}
+        return {
+            name: 'waiting' if found[place] == 'PENDING' else 'running'
+            for name, place in self.places.items()
+            if place in found
+        }
 
     def cancel(self) -> None:
         """Cancel all jobs, and wait for their end."""
-        numbers = [n for n in self.ids.values() if n in self._listed()]
-        if not numbers:
-            return
-        subprocess.run(['scancel', *numbers], check=False)
-        end = time.time() + 3 * _SECONDS_TO_END
-        while set(numbers) & set(self._listed()) and time.time() < end:
-            time.sleep(1)
+        places = set(self.places.values())
+        for wait in (*[1] * 60, 0):
+            self._look()
+            left = [n for n, (_, at) in self.listed.items() if at in places]
+            if not left:
+                return
+            # Tasks end by the first at once, and others by the second.
+            for words in (['--signal=INT'], []):
+                subprocess.run(['scancel', '--quiet', *words, *left])
+            time.sleep(wait)
+        print(f'still in the queue: run scancel {" ".join(left)}')
 
-    def _listed(self) -> Dict[str, str]:
-        """State of every job of this user that has not ended."""
-        words = ['squeue', '-h', '-u', str(os.getuid()), '-o', '%i %T']
-        for wait in (1, 5, 20, 60, 0):
-            result = subprocess.run(words, capture_output=True, text=True)
-            if not result.returncode:
-                break
-            time.sleep(wait)  # its controller may be restarting
-        else:
+    def _look(self) -> None:
+        """List the state and script of every job that has not ended."""
+        words = ['squeue', '-h', '-u', str(os.getuid()), '-o', '%i|%T|%o']
+        result = subprocess.run(words, capture_output=True, text=True)
+        now = time.monotonic()
+        if not result.returncode:
+            self.listed, self.looked = {}, now
+            for line in result.stdout.splitlines():
+                number, state, script = line.split('|', 2)
+                self.listed[number] = state, Path(script).resolve().parent
+        elif now - self.looked > 600:  # its controller may be restarting
             raise RuntimeError(f'squeue fails: {result.stderr.strip()}')
-        lines = [line.split() for line in result.stdout.splitlines()]
-        return {
-            number: 'PENDING' if state == 'PENDING' else 'running'
-            for number, state in lines
-        }
 
 
-def to_minutes(limit: str) -> int:
-    """Minutes of one of Slurm's times, such as 90, 8:00:00 or 1-12:00.
+class _Executor(submitit.SlurmExecutor):
+    """Leaves the time limit to the partition if the user names none."""
 
-    Raises:
-        ValueError: If it is none.
-    """
-    if limit.upper() in ('INFINITE', 'UNLIMITED'):
-        return _NO_LIMIT
-    days, dash, rest = limit.rpartition('-')
-    try:
-        parts = [int(part) for part in rest.split(':')]
-        if dash:
-            hours, minutes, seconds = (*parts, 0, 0)[:3]
-            hours += 24 * int(days)
-        else:
-            hours = parts.pop(0) if len(parts) == 3 else 0
-            minutes, seconds = (*parts, 0)[:2]
-    except ValueError:
-        raise ValueError(
-            f'--time must be minutes, hours:minutes:seconds or days-hours, '
-            f'but is {limit}'
-        ) from None
-    return 60 * hours + minutes + (seconds > 0)
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        with patch.dict(self.parameters, time=None):
+            return super()._make_submission_file_text(command, uid)
 
 
-def _default_time(partition: Optional[str]) -> str:
-    """Time limit of jobs of a partition that ask for none."""
-    words = ['sinfo', '-h', '-o', '%L %l']
-    words += ['-p', partition] if partition else []
-    result = subprocess.run(words, capture_output=True, text=True)
-    if result.returncode or not result.stdout.strip():
-        raise ValueError(
-            f'--partition {partition}: sinfo knows none of that name '
-            f'{result.stderr.strip()}'.strip()
-        )
-    default, most = result.stdout.splitlines()[0].split()
-    return most if default == 'n/a' else default
+def fresh_folder(job: Job) -> Path:
+    """The folder for submitit's files of a job, without those of old ones."""
+    job.files.mkdir(parents=True, exist_ok=True)
+    for path in job.files.glob('*.pkl'):  # another job may get its number
+        path.unlink()
+    notes = phases(job.folder).items()
+    note_phases(job.folder, {x: note for x, note in notes if 'took' in note})
+    return job.files
 
 
 def visible_gpus() -> List[str]:
     """GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if named is not None:
-        return [name for name in named.split(',') if name]
-    return [str(i) for i in range(torch.cuda.device_count())]
+    if named is None:
+        return [str(i) for i in range(torch.cuda.device_count())]
+    names = (name.strip() for name in named.split(','))
+    return list(takewhile(lambda name: name and name[0] != '-', names))
 
 
-def work(queue: object, jobs: Sequence[Job], work_dir: Path) -> List[Job]:
+def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
     """Run jobs, show their progress, and return those that failed.
 
     Args:
         queue (LocalQueue | SlurmQueue): Where they run.
         jobs (Sequence[Job]): All that are to run.
-        work_dir (Path): Where submitit keeps its files.
 
     Raises:
         KeyboardInterrupt: After a signal, once no job is left.
     """
-    results: Dict[
-        str, bool
-    ] = {}  # whether they succeeded, of those that ended
-    waiting = list(jobs)
-    with _signals_raise(), Display(
-        jobs, len(getattr(queue, 'slots', ()))
+    caught: List[int] = []
+    waiting, results, ended = list(jobs), {}, {}
+    with handled(lambda number, _: caught.append(number)), Display(
+        jobs, len(queue.slots)
     ) as show:
         try:
-            while len(results) < len(jobs):
+            while caught or len(results) < len(jobs):
+                if caught:
+                    raise KeyboardInterrupt(signal.Signals(caught[0]).name)
                 for job in list(waiting):
                     if not results.get(job.after, True):
                         results[job.name] = False
                     elif job.after and job.after not in results:
                         continue
-                    elif not queue.submit(job, work_dir / 'jobs'):
+                    elif not queue.submit(job):
                         break
                     waiting.remove(job)
                 states = queue.states()
                 for job in jobs:
-                    if states.get(job.name) == 'ended' and (
-                        job.name not in results
-                    ):
-                        (job.folder / JOB_ID).unlink(missing_ok=True)
-                        results[job.name] = _succeeded(job)
-                        show.end(job, results[job.name])
+                    if job in waiting or job.name in {**states, **results}:
+                        continue
+                    since = ended.setdefault(job.name, time.monotonic())
+                    late = time.monotonic() - since > queue.patience
+                    if job.succeeded or late:
+                        results[job.name] = job.succeeded
+                        show.end(job, job.succeeded)
                 show.update(states)
                 time.sleep(0.5)
         except BaseException:
-            for number in _SIGNALS:  # nothing may interrupt the clearing up
-                signal.signal(number, signal.SIG_IGN)
             queue.cancel()
-            for job in jobs:
-                (job.folder / JOB_ID).unlink(missing_ok=True)
             raise
     return [job for job in jobs if not results[job.name]]
 
 
-def _succeeded(job: Job) -> bool:
-    """Whether a job that ended has; a shared disk may show its file late."""
-    for _ in range(10):
-        if job.succeeded:
-            return True
-        time.sleep(0.2)
-    return False
-
-
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let the signals that end a program raise a KeyboardInterrupt."""
-
-    def stop(number: int, frame: Optional[FrameType]) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
+def handled(handler: Callable) -> Iterator[None]:
+    """Handle the signals that end a program."""
     before = {}
     for number in _SIGNALS:
         ignored = signal.getsignal(number) == signal.SIG_IGN
         # What nohup has let it ignore stays ignored. SIGINT is not: a shell
         # makes jobs in the background ignore it, and ours would inherit it.
         if number != signal.SIGHUP or not ignored:
-            before[number] = signal.signal(number, stop)
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, own in before.items():
+            signal.signal(number, own)
 
 
 def prepare(steps: Sequence[Preparation]) -> None:
@@ -425,7 +438,7 @@ def prepare(steps: Sequence[Preparation]) -> None:
         if step.creates.exists():
             continue
         print(f'preparing {step.creates}: {step.run}', flush=True)
-        code = subprocess.run(step.run, shell=True).returncode
+        code = call(['sh', '-c', step.run])
         if code or not step.creates.exists():
             raise RuntimeError(
                 f'{step.run} ended with status {code} and '

@@ -1,18 +1,17 @@
 """How far a benchmark's jobs are, and how long they still take."""
 
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from mmengine.config import Config
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
-from .runs import CONFIG
-from .tasks import phases
+from .runs import Run
+from .tasks import LOG, phases
 
 SECONDS_BETWEEN_LINES = 30
 _TRAIN = re.compile(
@@ -21,6 +20,7 @@ _TRAIN = re.compile(
 )
 # At the end of a log: more than mmengine writes between two such lines.
 _TAIL_BYTES = 20_000
+_ACTIVE = ('timing', 'measuring', 'training', 'starting')
 
 
 class Display:
@@ -33,21 +33,24 @@ class Display:
 
     def __init__(self, jobs: Sequence[object], slots: int) -> None:
         self.jobs, self.slots = list(jobs), slots
-        self.ended: Dict[str, str] = {}
+        self.states = {job.name: 'waiting' for job in jobs}
+        # Of the phase that a job is in: where it is, and the seconds left.
+        self.now: Dict[str, Tuple[str, Optional[float]]] = {}
+        # How much of its training a job has to do.
+        self.share = {job.name: 1 - Run(job.folder).saved for job in jobs}
+        self.length: Dict[str, int] = {}
+        # Seconds of a detector's whole phase, of runs that have ended or, as
+        # long as there is none, of one that is running.
         self.took: Dict[Tuple[str, str], List[float]] = {}
-        self.first: Dict[str, Tuple[float, float]] = {}
-        self.epochs: Dict[Path, int] = {}
-        self.states: Dict[str, str] = {}
-        self.console = Console(file=sys.stdout)
-        self.live = None
+        self.guess: Dict[Tuple[str, str], float] = {}
+        names = {job.folder.parent: job.detector for job in jobs}
+        for folder in (run for x in names for run in x.glob('seed*')):
+            self._learn(names[folder.parent], folder)
+        self.console, self.last_line, self.live = Console(), 0.0, None
         if self.console.is_terminal:
-            self.live = Live(console=self.console, get_renderable=self._table)
-        self.last_line = 0.0
+            self.live = Live(console=self.console, auto_refresh=False)
 
     def __enter__(self) -> 'Display':
-        for job in self.jobs:  # earlier runs tell how long a phase takes
-            for folder in job.folder.parent.glob('seed*'):
-                self._learn(job.detector, folder)
         if self.live:
             self.live.start()
         return self
@@ -58,151 +61,170 @@ class Display:
 
     def end(self, job: object, succeeded: bool) -> None:
         """Note that a job has ended, and show why it failed."""
-        self.ended[job.name] = 'done' if succeeded else 'failed'
+        self.states[job.name] = 'done' if succeeded else 'failed'
+        lines = [f'{job.name}: {self.states[job.name]}']
         if succeeded:
             self._learn(job.detector, job.folder)
-        self._say(f'{job.name}: {self.ended[job.name]}')
-        if not succeeded:
-            lines = [f'see {job.log}', *last_lines(job.log, 5)]
-            for line in lines:
-                self._say(f'  {line}')
+        else:
+            lines += [f'see {job.log}', *last_lines(job.log, 5)]
+        self._say('\n  '.join(lines))
 
     def update(self, states: Dict[str, str]) -> None:
         """Show the jobs' present states.
 
         Args:
-            states (dict[str, str]): 'waiting' or 'running', by job's name.
+            states (dict[str, str]): 'waiting' or 'running', by the names of
+                those that have not ended.
         """
-        self.states = states
+        for job in self.jobs:
+            if self.states[job.name] not in ('done', 'failed'):
+                state = states.get(job.name, 'waiting')
+                state = self._phase(job) if state == 'running' else state
+                self.states[job.name] = state
         if self.live:
-            self.live.refresh()
+            self.live.update(self._table(), refresh=True)
         elif time.time() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.time()
-            self._say(self._line())
+            self._say(self.line())
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _learn(self, detector: str, folder: Path) -> None:
-        """Take the times of a finished run's phases."""
-        times = phases(folder)
-        names = [n for n in ('training', 'measuring', 'done') if n in times]
-        if names[-1:] == ['done']:
-            for name, following in zip(names, names[1:]):
-                took = times[following] - times[name]
-                self.took.setdefault((detector, name), []).append(took)
+        """Take the times of the phases of a run that are over."""
+        for phase, note in phases(folder).items():
+            share = 1 - note['saved'] * (phase == 'training')
+            if 'took' in note and share > 0:
+                took = self.took.setdefault((detector, phase), [])
+                took.append(note['took'] / share)
 
-    def state(self, job: object) -> str:
-        """'waiting', 'training', 'measuring', 'timing', 'done', 'failed'."""
-        if job.name in self.ended:
-            return self.ended[job.name]
-        if self.states.get(job.name, 'waiting') == 'waiting':
-            return 'waiting'
-        times = phases(job.folder)
-        own = [s.phase for s in job.steps if s.phase in times]
-        return max(own, key=times.get) if own else 'starting'
+    def _phase(self, job: object) -> str:
+        """The phase of a running job, 'starting' before the first."""
+        notes = phases(job.folder)
+        own = (step.phase for step in job.steps)
+        phase = next(
+            (x for x in own if 'took' not in notes.get(x, ['took'])), ''
+        )
+        if not phase:
+            return 'starting'
+        where, left, note = '', None, notes[phase]
+        elapsed = time.time() - note['began']
+        iteration = last_iteration(job.folder / LOG, int(note['log']))
+        if phase == 'training' and iteration:
+            where, share = self._where(job, *iteration)
+            if share > note['saved']:
+                whole = elapsed / (share - note['saved'])
+                left = self.guess[job.detector, phase] = whole
+                left *= 1 - share
+        elif phase != 'training':
+            mean = self._mean(job, phase)
+            left = None if mean is None else max(mean - elapsed, 0.0)
+        self.now[job.name] = where, left
+        return phase
 
-    def where(self, job: object, state: str) -> Tuple[str, Optional[float]]:
-        """Epoch and iteration of a training, and the share that is done."""
-        found = last_iteration(job.log) if state == 'training' else None
-        if found is None:
-            return '', None
-        epoch, iteration, number = found
+    def _where(
+        self, job: object, epoch: Optional[int], iteration: int, number: int
+    ) -> Tuple[str, float]:
+        """Where a training is, in words and as a share."""
+        share = iteration / number
         if epoch is None:
-            return f'{iteration}/{number}', iteration / number
-        if job.folder not in self.epochs:
-            loop = Config.fromfile(job.folder / CONFIG).train_cfg
-            self.epochs[job.folder] = loop.max_epochs
-        epochs = self.epochs[job.folder]
-        share = (epoch - 1 + iteration / number) / epochs
+            return f'{iteration}/{number}', share
+        if job.name not in self.length:  # read once
+            self.length[job.name] = Run(job.folder).length[1]
+        epochs = self.length[job.name]
+        share = (epoch - 1 + share) / epochs
         return f'epoch {epoch}/{epochs} {iteration}/{number}', share
 
-    def left(self, job: object) -> Optional[float]:
-        """Seconds that a job still takes; None where it is unknown.
+    def _mean(self, job: object, phase: str) -> Optional[float]:
+        """Seconds of a phase that a job has before it, None if unknown."""
+        key = job.detector, phase
+        took = self.took.get(
+            key, [self.guess[key]] if key in self.guess else []
+        )
+        share = self.share[job.name] if phase == 'training' else 1
+        return share * sum(took) / len(took) if took else None
 
-        A training's speed is that since it was first seen, so it counts
-        validation, and not what an earlier start had done. Measuring takes
-        what it took other seeds of the detector.
+    def left(self, job: object) -> Optional[float]:
+        """Seconds that a job still takes; None if that is unknown.
+
+        A training's speed is that of this start, so it counts validation.
+        Measuring takes what it took other seeds of the detector.
         """
-        state = self.state(job)
+        state, parts = self.states[job.name], []
         if state in ('done', 'failed'):
             return 0.0
         later = [step.phase for step in job.steps]
-        left = 0.0
         if state in later:
             later = later[later.index(state) + 1 :]
-            left = self._left_of_phase(job, state)
-        means = [self._mean(job.detector, phase) for phase in later]
-        return None if None in (left, *means) else left + sum(means)
-
-    def _left_of_phase(self, job: object, state: str) -> Optional[float]:
-        now = time.time()
-        if state == 'training':
-            _, share = self.where(job, state)
-            if share is None:
-                return None
-            since, before = self.first.setdefault(job.name, (now, share))
-            if share > before:
-                return (1 - share) / (share - before) * (now - since)
-        mean = self._mean(job.detector, state)
-        if mean is None:
-            return None
-        return max(mean - (now - phases(job.folder)[state]), 0.0)
-
-    def _mean(self, detector: str, phase: str) -> Optional[float]:
-        took = self.took.get((detector, phase))
-        return sum(took) / len(took) if took else None
+            parts.append(self.now[job.name][1])
+        parts += [self._mean(job, phase) for phase in later]
+        return None if None in parts else sum(parts)
 
     def left_of_all(self) -> str:
-        """How long all jobs take, or at least; '' if a queue decides."""
-        if not self.slots:
-            return ''
-        lefts = [self.left(job) for job in self.jobs]
-        ends = [0.0] * self.slots
-        for left in sorted(lefts, key=lambda left: left is None):
-            at = ends.index(min(ends))
-            ends[at] += left or 0.0
-        about = 'at least' if None in lefts else 'about'
-        return f', {about} {format_time(max(ends))} left' if max(ends) else ''
+        """How long all jobs take at these slots, if only at least."""
+        waiting = [self.states[job.name] == 'waiting' for job in self.jobs]
+        ends, end = [0.0] * (self.slots or len(self.jobs)), {}
+        unknown = not self.slots and any(waiting)  # how long the queue takes
+        for _, i in sorted(zip(waiting, range(len(waiting)))):
+            job, place = self.jobs[i], ends.index(min(ends))
+            left = self.left(job)
+            unknown |= left is None
+            start = max(ends[place], end.get(job.after, 0.0))
+            ends[place] = end[job.name] = start + (left or 0.0)
+        about = 'at least' if unknown else 'about'
+        left = f', {about} {format_time(max(ends))} left'
+        return left if max(ends) >= 1 else ''
 
-    def _line(self) -> str:
-        states = [self.state(job) for job in self.jobs]
-        parts = [
-            f'{job.name}: {state} {self.where(job, state)[0]}'.strip()
-            for job, state in zip(self.jobs, states)
-            if state not in ('done', 'failed', 'waiting')
-        ]
-        counts = f'{states.count("done")} of {len(states)} done'
+    def line(self) -> str:
+        """How far all jobs are."""
+        states = list(self.states.values())
+        counts = [f'{states.count("done")} of {len(states)} done']
         for state in ('failed', 'waiting'):
             if state in states:
-                counts += f', {states.count(state)} {state}'
-        return counts + self.left_of_all() + ''.join(f'; {p}' for p in parts)
+                counts.append(f'{states.count(state)} {state}')
+        parts = [', '.join(counts) + self.left_of_all()]
+        for job in self.jobs:
+            state = self.states[job.name]
+            if state in _ACTIVE:
+                where = self.now.get(job.name, ('',))[0]
+                parts.append(f'{job.name}: {state} {where}'.strip())
+        return '; '.join(parts)
 
     def _table(self) -> Table:
-        table = Table(caption=self._line().split(';')[0])
+        """All jobs, of which a low terminal shows those that run first."""
+        table = Table(caption=self.line().split(';')[0])
         for heading in ('job', 'state', '', 'left'):
             table.add_column(heading)
-        for job in self.jobs[: max(self.console.height - 6, 5)]:
-            state, left = self.state(job), self.left(job)
+        order = ('failed', *_ACTIVE, 'waiting', 'done')
+        for job in sorted(
+            self.jobs, key=lambda job: order.index(self.states[job.name])
+        ):
+            state, left = self.states[job.name], self.left(job)
+            where = self.now.get(job.name, ('',))[0]
             table.add_row(
-                *(job.name, state, self.where(job, state)[0]),
+                *(escape(job.name), state, where * (state == 'training')),
                 format_time(left) if left else '',
             )
         return table
 
 
-def last_iteration(log: Path) -> Optional[Tuple[Optional[int], int, int]]:
+def last_iteration(
+    log: Path, begin: int = 0
+) -> Optional[Tuple[Optional[int], int, int]]:
     """Epoch, iteration and number of iterations that a log says last.
 
     The epoch is None in a training by iterations; all is None where the log
     has no iteration yet.
+
+    Args:
+        log (Path): Of mmengine.
+        begin (int): Bytes of earlier trainings.
     """
-    try:
-        with log.open('rb') as file:
-            file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
-            text = file.read().decode(errors='replace')
-    except FileNotFoundError:
+    if not log.is_file():
         return None
+    with log.open('rb') as file:
+        file.seek(max(log.stat().st_size - _TAIL_BYTES, begin))
+        text = file.read().decode(errors='replace')
     lines = _TRAIN.findall(text)
     if not lines:
         return None

@@ -2,9 +2,10 @@
 
 import contextlib
 import fcntl
+import re
 import shutil
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -39,19 +40,31 @@ class Run(NamedTuple):
         return self.folder / CONFIG
 
     @property
-    def checkpoint(self) -> Optional[Path]:
-        """The checkpoint of a finished training, else None."""
-        if not self.config.is_file():
-            return None
+    def length(self) -> Tuple[str, int]:
+        """'epoch' or 'iter', and how many of them its training has."""
         loop = Config.fromfile(self.config).train_cfg
         unit = 'epoch' if loop.get('max_epochs') else 'iter'
-        last = f'{unit}_{loop.get(f"max_{unit}s")}.pth'
+        return unit, loop[f'max_{unit}s']
+
+    @property
+    def saved(self) -> float:
+        """Share of the training that its last checkpoint holds, 0 to 1."""
         named = self.folder / 'last_checkpoint'
+        if not named.is_file():
+            return 0.0
+        unit, number = self.length
         # It is named only once it is written, by a path that may have moved.
-        if not named.is_file() or Path(named.read_text()).name != last:
+        name = Path(named.read_text()).name
+        found = re.fullmatch(rf'{unit}_(\d+)\.pth', name)
+        there = found and (self.folder / name).is_file()
+        return int(found[1]) / number if there else 0.0
+
+    @property
+    def checkpoint(self) -> Optional[Path]:
+        """The checkpoint of a finished training, else None."""
+        if not self.config.is_file() or self.saved < 1:
             return None
-        path = self.folder / last
-        return path if path.is_file() else None
+        return self.folder / '{}_{}.pth'.format(*self.length)
 
     @property
     def measured(self) -> bool:

@@ -10,19 +10,25 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Sequence
 
 from submitit import JobEnvironment
-from submitit.helpers import Checkpointable, TorchDistributedEnvironment
+from submitit.core.utils import DelayedSubmission
+from submitit.helpers import TorchDistributedEnvironment
 
 from ..utils.launchers import job_port
 from ..utils.package_folders import package_folder
-from .runs import Run
+from .runs import METRICS, TIMINGS, Run
 
+LOG = 'benchmark.log'  # in the folder of a job: what its commands print
+JOBS = 'jobs'  # likewise: submitit's files, and the locks of the job
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 # Slurm sends these to every process of a job: its own decides what they mean.
 _IGNORED = (signal.SIGTERM, signal.SIGUSR2)
+# So many starts in a row may be cut off before they save anything.
+_FRUITLESS_STARTS = 3
 
 
 class Step(NamedTuple):
@@ -30,17 +36,23 @@ class Step(NamedTuple):
 
     Attributes:
         phase (str): 'training', 'measuring' or 'timing'.
-        words (list[str]): The command.
+        words (Sequence[str]): The command.
         every_rank (bool): Whether each process of the job runs it.
     """
 
     phase: str
-    words: List[str]
+    words: Sequence[str]
     every_rank: bool = False
 
     def __str__(self) -> str:
-        """As a shell takes it."""
         return ' '.join(map(shlex.quote, self.words))
+
+    def is_done(self, folder: Path) -> bool:
+        """Whether what it makes is in the folder of its job."""
+        if self.phase == 'training':
+            return Run(folder).checkpoint is not None
+        makes = TIMINGS if self.phase == 'timing' else METRICS
+        return (folder / makes).is_file()
 
 
 def training(run: Run, distributed: bool) -> Step:
@@ -58,35 +70,37 @@ def measuring(command: str, folder: Path) -> Step:
     return Step(phase, [sys.executable, tool, command, str(folder)])
 
 
-class Task(Checkpointable):
-    """Runs the steps of a job; requeued, it goes on where it was cut.
+class Task:
+    """Runs the steps of a job; requeued, it goes on where it was cut off.
 
     Args:
         folder (Path): Of the run. Its log and its times go there.
-        steps (list[Step]): Commands, one after the other.
+        steps (Sequence[Step]): Commands, one after the other.
         env (dict[str, str]): Added to their environment.
         driver (int, optional): Process on this machine without which the job
             must not go on.
+        fruitless (int): How many starts in a row have saved nothing.
     """
 
     def __init__(
         self,
         folder: Path,
-        steps: List[Step],
+        steps: Sequence[Step],
         env: Dict[str, str],
         driver: Optional[int] = None,
+        fruitless: int = 0,
     ) -> None:
         self.folder, self.steps, self.env = folder, steps, env
-        self.driver = driver
+        self.driver, self.fruitless, self.saved = driver, fruitless, 0.0
 
     def __call__(self) -> None:
-        """Run the steps.
+        """Run the steps that are not done.
 
         Raises:
-            RuntimeError: If a command fails, or another job has the folder.
+            RuntimeError: If a command fails.
         """
         if self.driver is not None:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            _die_with_parent()
             threading.Thread(target=self._end_with_driver, daemon=True).start()
         place = JobEnvironment()
         if place.num_tasks > 1:
@@ -95,68 +109,112 @@ class Task(Checkpointable):
             TorchDistributedEnvironment().export(
                 set_cuda_visible_devices=False, overwrite=True
             )
-        with (self.folder / f'.lock{place.global_rank}').open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f'another job works in {self.folder}'
-                ) from None
+        rank = place.global_rank
+        with (self.folder / JOBS / f'lock{rank}').open('w') as lock:
+            # What is left of an earlier start may be about to end.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.saved = Run(self.folder).saved
             for step in self.steps:
-                if step.every_rank or place.global_rank == 0:
-                    self._call(step, place.global_rank)
+                mine = step.every_rank or rank == 0
+                if mine and not step.is_done(self.folder):
+                    self._call(step, rank, lock.fileno())
 
-    def _call(self, step: Step, rank: int) -> None:
-        words = list(step.words)
-        if step.phase == 'training':
-            if Run(self.folder).checkpoint is not None:
-                return
+    def checkpoint(self) -> Optional[DelayedSubmission]:
+        """The task with which submitit requeues a job that is cut off.
+
+        Returns:
+            DelayedSubmission, optional: None, which makes it fail, after
+                several starts that have not come to a checkpoint.
+        """
+        fruitless = self.fruitless + 1
+        if Run(self.folder).saved > self.saved:
+            fruitless = 0
+        if fruitless >= _FRUITLESS_STARTS:
+            return None
+        again = Task(self.folder, self.steps, self.env, None, fruitless)
+        return DelayedSubmission(again)
+
+    def _call(self, step: Step, rank: int, lock: int) -> None:
+        words, began = list(step.words), time.time()
+        if step.phase == 'training' and self.saved:
             # Without a checkpoint, it would make mmdet forget load_from.
-            if (self.folder / 'last_checkpoint').exists():
-                words.append('--resume')
-        if rank == 0:
-            note_phase(self.folder, step.phase)
-        with (self.folder / 'benchmark.log').open('ab') as log:
-            process = subprocess.Popen(
+            words.append('--resume')
+        with (self.folder / LOG).open('ab') as log:
+            note = dict(began=began, saved=self.saved, log=log.tell())
+            notes = {**phases(self.folder), step.phase: note}
+            if rank == 0:
+                note_phases(self.folder, notes)
+            code = call(
                 words,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env},
-                preexec_fn=_die_with_parent,
+                pass_fds=[lock],
             )
-            try:
-                code = process.wait()
-            finally:
-                process.kill()
-                process.wait()
+        if code and self.driver is not None:
+            # Submitit's controller would wait for ranks that wait for this
+            # one. They all die with it.
+            os.kill(os.getppid(), signal.SIGKILL)
         if code:
             raise RuntimeError(f'{step} ended with status {code}')
         if rank == 0:
-            note_phase(self.folder, 'done')
+            note['took'] = time.time() - began
+            note_phases(self.folder, notes)
 
     def _end_with_driver(self) -> None:
-        while os.path.exists(f'/proc/{self.driver}'):
-            time.sleep(1)
+        """End once submitit's controller is no longer the driver's child."""
+        parent = -1
+        with suppress(OSError):
+            while parent in (-1, self.driver):
+                stat = Path(f'/proc/{os.getppid()}/stat').read_text()
+                parent = int(stat.rpartition(')')[2].split()[1])
+                time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def call(words: Sequence[str], **options) -> int:
+    """Run a command, of which nothing is left if this process ends.
+
+    Args:
+        words (Sequence[str]): The command.
+        **options: Of :class:`subprocess.Popen`.
+
+    Returns:
+        int: Its exit status.
+    """
+    options.update(preexec_fn=_prepare_child, start_new_session=True)
+    with subprocess.Popen(words, **options) as process:
+        try:
+            return process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _prepare_child() -> None:
     """Let a command die with its task, and by nothing that Slurm announces."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent()
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
 
 
-def note_phase(folder: Path, phase: str) -> None:
-    """Note in a run's folder which phase begins now."""
-    times = phases(folder)
-    times[phase] = time.time()
-    (folder / 'phases.json').write_text(json.dumps(times))
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def phases(folder: Path) -> Dict[str, float]:
-    """When each phase of a run last began, in seconds since the epoch."""
-    try:
-        return json.loads((folder / 'phases.json').read_text())
-    except (FileNotFoundError, ValueError):  # none yet, or being written
-        return {}
+def phases(folder: Path) -> Dict[str, Dict[str, float]]:
+    """Notes of a job's phases, of each the last start.
+
+    Each has ``began``, in seconds since the epoch, ``saved``, the share of
+    the training that was done before, ``log``, the position in the log, and,
+    once it is over, ``took`` in seconds.
+    """
+    path = folder / JOBS / 'phases.json'
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def note_phases(folder: Path, notes: Dict[str, Dict[str, float]]) -> None:
+    """Write what :func:`phases` reads."""
+    part = folder / JOBS / 'phases.part'
+    part.write_text(json.dumps(notes))
+    part.replace(folder / JOBS / 'phases.json')

@@ -6,17 +6,22 @@ python driver.py WORK_DIR local|slurm GPUS COMMAND [COMMAND ...]
 import sys
 from pathlib import Path
 
-from mmdet_klrpn.benchmark.jobs import Job, LocalQueue, SlurmQueue, work
+from mmdet_klrpn.benchmark import jobs
 from mmdet_klrpn.benchmark.tasks import Step
 
 work_dir, launcher, gpus = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-jobs = []
+jobs.SECONDS_BETWEEN_CALLS = 0.5
+found = []
 for seed, command in enumerate(sys.argv[4:]):
     folder = work_dir / 'd' / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
     step = Step('measuring', ['bash', '-c', command], every_rank=gpus > 1)
-    jobs.append(Job(f'd, seed {seed}', 'd', folder, [step], gpus))
+    found.append(jobs.Job(f'd, seed {seed}', 'd', folder, (step,), gpus))
 options = dict(partition='tests', time='7', comment='mine')
-queue = LocalQueue(1, 2) if launcher == 'local' else SlurmQueue(gpus, options)
-failed = work(queue, jobs, work_dir)
+if launcher == 'local':
+    queue = jobs.LocalQueue(1, 2)
+else:
+    queue = jobs.SlurmQueue(gpus, options)
+    queue.patience = 2
+failed = jobs.work(queue, found)
 print('failed:', *(job.name for job in failed))

@@ -11,15 +11,14 @@ import torch
 from mmengine.config import Config
 from processes import processes_with, wait_until, without_gpu
 
-from mmdet_klrpn.benchmark import jobs as jobs_module
 from mmdet_klrpn.benchmark.fields import Preparation
 from mmdet_klrpn.benchmark.jobs import (
+    Job,
     LocalQueue,
     SlurmQueue,
     find_jobs,
     prepare,
     timing_job,
-    to_minutes,
     write_configs,
 )
 from mmdet_klrpn.benchmark.plan import Detector, Plan
@@ -101,8 +100,8 @@ def test_detectors_are_timed_after_the_last_measurement(plan):
 
 
 def test_each_group_of_gpus_is_a_slot(monkeypatch):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,3,GPU-5,7')
-    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,3,GPU-5, 7,-1,0')
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: range(8))
     slots = LocalQueue(2).slots
     assert [slot['CUDA_VISIBLE_DEVICES'] for slot in slots] == [
         '2,3',
@@ -116,40 +115,30 @@ def test_each_group_of_gpus_is_a_slot(monkeypatch):
 def test_without_a_gpu_jobs_share_the_cores(monkeypatch):
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
-    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: range(8))
     assert LocalQueue(1, 2).slots == [{'OMP_NUM_THREADS': '4'}] * 2
     assert len(LocalQueue(4).slots) == 2
 
 
-def test_options_of_sbatch(monkeypatch):
-    monkeypatch.setattr(jobs_module, '_default_time', lambda name: '1-00:00')
-    options = {'partition': 'p', 'cpus-per-task': '9', 'gres': 'gpu:a100:8'}
-    found = SlurmQueue(16, options).parameters(16)
+def test_options_of_sbatch():
+    options = {'partition': 'p', 'cpus-per-task': '9', 'exclusive': True}
+    queue = SlurmQueue(16, {**options, 'gres': 'gpu:a100:8'})
+    found = queue.parameters(16)
     assert (found['nodes'], found['ntasks_per_node']) == (2, 8)
-    assert (found['cpus_per_task'], found['time']) == (9, 24 * 60)
-    assert 'gpus_per_node' not in found
     assert found['additional_parameters'] == {
-        **{'partition': 'p', 'gres': 'gpu:a100:8'},
-        'requeue': True,
+        **options,
+        **{'gres': 'gpu:a100:8', 'requeue': True},
     }
+    queue = SlurmQueue(8, {'ntasks-per-node': '4'})
+    assert queue.describe(Job('n', 'd', None, (), 8)) == (
+        'sbatch --nodes=2 --ntasks-per-node=4 --cpus-per-task=4 --requeue '
+        '--gres=gpu:4'
+    )
+    assert '--nodes=1 --ntasks-per-node=1' in queue.describe(
+        Job('n', 'd', None, (), 1)
+    )
     with pytest.raises(ValueError, match='multiple of 8'):
         SlurmQueue(9, options)
-
-
-@pytest.mark.parametrize(
-    ('limit', 'minutes'),
-    [
-        *(('90', 90), ('90:30', 91), ('8:00:00', 480), ('2-12', 3600)),
-        *(('1-0:30', 1470), ('infinite', 365 * 24 * 60)),
-    ],
-)
-def test_times_of_slurm(limit, minutes):
-    assert to_minutes(limit) == minutes
-
-
-def test_a_time_that_is_none():
-    with pytest.raises(ValueError, match=r'--time must be .* but is soon'):
-        to_minutes('soon')
 
 
 def test_preparations(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ A job has succeeded if the file that it makes is there. So nothing depends on
 Slurm's accounting, which many a cluster does not have.
 """
 
-import fcntl
 import math
 import os
 import signal
@@ -48,6 +47,7 @@ from .tasks import (
 GPUS_PER_NODE = 8
 SECONDS_BETWEEN_CALLS = 10  # of squeue
 SECONDS_FOR_FILES = 15  # until a shared disk shows what a job has written
+_SECONDS_TO_END = 20
 _ENOUGH = 10**7
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,8 +80,8 @@ class Job(NamedTuple):
     def log(self) -> Path:
         """What its commands print or, if none has begun, submitit does."""
         own, since = self.folder / LOG, os.path.getmtime
-        begun = max(map(since, self.files.glob('*.pkl')), default=0)
-        if own.is_file() and since(own) >= begun:
+        begun = map(since, self.files.glob('*_submitted.pkl'))
+        if own.is_file() and since(own) >= max(begun, default=0):
             return own
         return max(self.files.glob('*_log.*'), key=since, default=own)
 
@@ -203,18 +203,20 @@ class LocalQueue:
 
     def cancel(self) -> None:
         """End all jobs, and wait until nothing of them is left."""
-        for _, _, process in self.running.values():
-            number = process._process.pid  # submitit's controller of the tasks
-            with suppress(ProcessLookupError, FileNotFoundError):
-                os.kill(number, signal.SIGSTOP)  # it starts no more
+        told, end = set(), time.monotonic() + _SECONDS_TO_END
+        while self.states():
+            for *_, process in self.running.values():
+                # Submitit's controller ends with its tasks, its children. If
+                # it were told to end, it would leave what they have started.
+                number = process._process.pid
                 tasks = Path(f'/proc/{number}/task/{number}/children')
-                for each in (*tasks.read_text().split(), number):
-                    os.kill(int(each), signal.SIGKILL)
-            process._process.wait()
-        for job, _, _ in self.running.values():
-            for path in job.folder.glob(f'{JOBS}/lock*'):
-                with path.open('w') as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    for task in {*tasks.read_text().split()} - told:
+                        told.add(task)
+                        os.kill(int(task), signal.SIGINT)
+                if time.monotonic() > end:
+                    process._process.kill()
+            time.sleep(0.1)
 
 
 class SlurmQueue:
@@ -315,7 +317,7 @@ class SlurmQueue:
     def cancel(self) -> None:
         """Cancel all jobs, and wait for their end."""
         places = set(self.places.values())
-        for wait in (*[1] * 60, 0):
+        for wait in (*[1] * 3 * _SECONDS_TO_END, 0):
             self._look()
             left = [n for n, (_, at) in self.listed.items() if at in places]
             if not left:

@@ -100,7 +100,6 @@ class Task:
             RuntimeError: If a command fails.
         """
         if self.driver is not None:
-            _die_with_parent()
             threading.Thread(target=self._end_with_driver, daemon=True).start()
         place = JobEnvironment()
         if place.num_tasks > 1:
@@ -117,7 +116,7 @@ class Task:
             for step in self.steps:
                 mine = step.every_rank or rank == 0
                 if mine and not step.is_done(self.folder):
-                    self._call(step, rank, lock.fileno())
+                    self._call(step, rank)
 
     def checkpoint(self) -> Optional[DelayedSubmission]:
         """The task with which submitit requeues a job that is cut off.
@@ -134,7 +133,7 @@ class Task:
         again = Task(self.folder, self.steps, self.env, None, fruitless)
         return DelayedSubmission(again)
 
-    def _call(self, step: Step, rank: int, lock: int) -> None:
+    def _call(self, step: Step, rank: int) -> None:
         words, began = list(step.words), time.time()
         if step.phase == 'training' and self.saved:
             # Without a checkpoint, it would make mmdet forget load_from.
@@ -149,11 +148,10 @@ class Task:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env},
-                pass_fds=[lock],
             )
         if code and self.driver is not None:
             # Submitit's controller would wait for ranks that wait for this
-            # one. They all die with it.
+            # one. They all end without it.
             os.kill(os.getppid(), signal.SIGKILL)
         if code:
             raise RuntimeError(f'{step} ended with status {code}')
@@ -163,12 +161,14 @@ class Task:
 
     def _end_with_driver(self) -> None:
         """End once submitit's controller is no longer the driver's child."""
-        parent = -1
+        parent = self.driver
         with suppress(OSError):
-            while parent in (-1, self.driver):
+            while parent == self.driver:
+                time.sleep(0.5)
                 stat = Path(f'/proc/{os.getppid()}/stat').read_text()
                 parent = int(stat.rpartition(')')[2].split()[1])
-                time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)  # which ends the command too
+        time.sleep(5)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -193,13 +193,9 @@ def call(words: Sequence[str], **options) -> int:
 
 def _prepare_child() -> None:
     """Let a command die with its task, and by nothing that Slurm announces."""
-    _die_with_parent()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def phases(folder: Path) -> Dict[str, Dict[str, float]]:

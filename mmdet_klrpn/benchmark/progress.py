@@ -144,21 +144,21 @@ class Display:
         share = self.share[job.name] if phase == 'training' else 1
         return share * sum(took) / len(took) if took else None
 
-    def left(self, job: object) -> Optional[float]:
-        """Seconds that a job still takes; None if that is unknown.
+    def left(self, job: object) -> Tuple[float, bool]:
+        """Seconds that a job still takes at least, and whether that is all.
 
         A training's speed is that of this start, so it counts validation.
         Measuring takes what it took other seeds of the detector.
         """
         state, parts = self.states[job.name], []
         if state in ('done', 'failed'):
-            return 0.0
+            return 0.0, True
         later = [step.phase for step in job.steps]
         if state in later:
             later = later[later.index(state) + 1 :]
             parts.append(self.now[job.name][1])
         parts += [self._mean(job, phase) for phase in later]
-        return None if None in parts else sum(parts)
+        return sum(part or 0.0 for part in parts), None not in parts
 
     def left_of_all(self) -> str:
         """How long all jobs take at these slots, if only at least."""
@@ -167,10 +167,10 @@ class Display:
         unknown = not self.slots and any(waiting)  # how long the queue takes
         for _, i in sorted(zip(waiting, range(len(waiting)))):
             job, place = self.jobs[i], ends.index(min(ends))
-            left = self.left(job)
-            unknown |= left is None
+            left, known = self.left(job)
+            unknown |= not known
             start = max(ends[place], end.get(job.after, 0.0))
-            ends[place] = end[job.name] = start + (left or 0.0)
+            ends[place] = end[job.name] = start + left
         about = 'at least' if unknown else 'about'
         left = f', {about} {format_time(max(ends))} left'
         return left if max(ends) >= 1 else ''
@@ -199,11 +199,11 @@ class Display:
         for job in sorted(
             self.jobs, key=lambda job: order.index(self.states[job.name])
         ):
-            state, left = self.states[job.name], self.left(job)
+            state, (left, known) = self.states[job.name], self.left(job)
             where = self.now.get(job.name, ('',))[0]
             table.add_row(
                 *(escape(job.name), state, where * (state == 'training')),
-                format_time(left) if left else '',
+                format_time(left) if left and known else '',
             )
         return table
 

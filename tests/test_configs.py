@@ -10,7 +10,7 @@ import mmdet
 import numpy as np
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT
+from conftest import KL_RPN_CONFIG, ROOT, STUDY
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -84,7 +84,11 @@ def test_base_names_are_unique():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path',
+    [*CONFIGS, *sorted(STUDY.glob('[fr]*.py'))],
+    ids=lambda path: path.stem,
+)
 def test_trains_a_step_and_predicts(path):
     model = build(path)
     is_kl_rpn = 'kl-rpn' in path.stem
@@ -117,7 +121,7 @@ def test_trains_a_step_and_predicts(path):
 
 def test_rfcn_with_kl_rpn_trains_in_bfloat16():
     """mmcv's RoIAlign, and its NMS on RPNHead's scores, know none on a CPU."""
-    model = build(ROOT / 'configs/kl_rpn/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
+    model = build(ROOT / 'tests/configs/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
     data = batch([[10, 10, 60, 70]])
     with torch.autocast('cpu', torch.bfloat16):
         loss, half = model.parse_losses(model.loss(*data))

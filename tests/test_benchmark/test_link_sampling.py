@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT
+from conftest import KL_RPN_CONFIG, STUDY
 from mmdet.models.task_modules import MaxIoUAssigner, RandomSampler
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -20,7 +20,7 @@ from mmdet_klrpn.benchmark.links.sampling import (
     train_time_proposals,
 )
 
-RFCN_CONFIG = ROOT / 'configs/rfcn/rfcn_mobilenetv2_24e_trees.py'
+RFCN_CONFIG = STUDY / 'rfcn_mobilenetv2_24e_trees.py'
 OBJECTS = torch.tensor([[0, 0, 10, 10], [20, 20, 40, 40], [60, 60, 70, 70.0]])
 
 

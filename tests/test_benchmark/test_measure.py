@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT, run, write_tiny_config
+from conftest import KL_RPN_CONFIG, STUDY, run, write_tiny_config
 from mmdet.apis import init_detector
 from mmdet.datasets import CocoDataset
 from mmdet.structures import DetDataSample
@@ -21,9 +21,7 @@ from mmdet_klrpn.benchmark.measure import observe, own_number
 from mmdet_klrpn.benchmark.runs import METRICS, Run
 
 KEYS = ('bboxes', 'scores', 'labels')
-RPN_CONFIG = (
-    ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
-)
+RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 
 
 def make_detector(config):

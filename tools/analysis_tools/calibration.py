@@ -16,8 +16,8 @@ from typing import Dict, List, NamedTuple, Sequence
 
 import matplotlib
 import numpy as np
-
 from mmdet_klrpn.benchmark.comparison import check_namesakes
+
 from mmdet_klrpn.benchmark.tables import Table
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (

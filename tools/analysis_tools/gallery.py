@@ -19,20 +19,19 @@ from mmdet_klrpn.apis import FirstStage, load_detector, propose
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINES = ROOT / 'configs' / 'faster_rcnn'
-COUNTERPARTS = ROOT / 'configs' / 'kl_rpn'
-# Of each pair of detectors: its title, its two configs and how many images.
+# Of each pair of detectors of the plan trees.yaml: its title, the config of
+# the one with RPN, their folders in the work folder, and how many images.
 PAIRS = (
     (
         'A feature pyramid',
         'faster-rcnn_mobilenetv2_fpn_24e_trees',
-        'faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees',
+        ('fpn-rpn', 'fpn-kl-rpn'),
         3,
     ),
     (
         'A single map',
         'faster-rcnn_mobilenetv2_24e_trees',
-        'faster-rcnn_mobilenetv2_kl-rpn_24e_trees',
+        ('faster-r-cnn-rpn', 'faster-r-cnn-kl-rpn'),
         1,
     ),
 )
@@ -74,12 +73,9 @@ def main() -> None:
     parser.add_argument('--docs', type=Path, default='docs')
     args = parser.parse_args()
     sections = [INTRODUCTION]
-    for title, baseline, counterpart, count in PAIRS:
-        sections.append(f'## {title}\n\n`{baseline}` and `{counterpart}`.\n')
-        models = [
-            load(BASELINES / f'{baseline}.py', args.work_dir),
-            load(COUNTERPARTS / f'{counterpart}.py', args.work_dir),
-        ]
+    for title, baseline, folders, count in PAIRS:
+        sections.append(f'## {title}\n\n`{baseline}`, with RPN and KL-RPN.\n')
+        models = [load(args.work_dir / folder / 'seed0') for folder in folders]
         dataset = DATASETS.build(models[0].cfg.test_dataloader.dataset)
         for i in crowded(dataset)[:count]:
             picture = args.docs / 'images' / 'gallery' / f'{baseline}_{i}.jpg'
@@ -91,10 +87,9 @@ def main() -> None:
     (args.docs / 'gallery.md').write_text('\n'.join(sections))
 
 
-def load(config: Path, work_dir: Path) -> nn.Module:
+def load(run: Path) -> nn.Module:
     """A detector that the benchmark has trained."""
-    checkpoint = work_dir / config.stem / 'seed0' / 'epoch_24.pth'
-    return load_detector(str(config), str(checkpoint))
+    return load_detector(str(run / 'config.py'), str(run / 'epoch_24.pth'))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
 from mmdet_klrpn.benchmark.comparison import check_namesakes
+
 from mmdet_klrpn.benchmark.links import format_page, measure_links
 from mmdet_klrpn.benchmark.runs import Run
 

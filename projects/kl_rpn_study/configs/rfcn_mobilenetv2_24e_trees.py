@@ -1,10 +1,4 @@
-_base_ = [
-    '../_base_/models/rfcn_mobilenetv2.py',
-    '../_base_/datasets/trees_detection.py',
-    '../_base_/schedules/schedule_24e_adamw.py',
-    '../_base_/default_runtime.py',
-]
-
+_base_ = ['_base_/rfcn_mobilenetv2.py', '_base_/trees.py']
 model = dict(
     # Crowns are 8 to 106 pixels wide, half of them 29 to 53.
     rpn_head=dict(anchor_generator=dict(scales=[0.75, 1.5, 3, 4.5])),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, STUDY
 from mmengine.config import Config
 
 from mmdet_klrpn.benchmark.ablation.plan import (
@@ -30,7 +30,7 @@ questions:
     reference: b
     rows: [{name: c, rpn_head: {type: KLRPNHead}}]
 """
-CONFIG = ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_24e_trees.py'
+CONFIG = STUDY / 'faster-rcnn_mobilenetv2_24e_trees.py'
 
 
 def load(tmp_path, text):

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run, write_tiny_config
+from conftest import STUDY, run, write_tiny_config
 from mmengine.config import Config
 from torch.nn.utils import parameters_to_vector
 
@@ -33,7 +33,7 @@ from mmdet_klrpn.benchmark.ablation.study import (
 )
 from mmdet_klrpn.benchmark.ablation.training import train_head
 
-BASE = ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_24e_trees.py'
+BASE = STUDY / 'faster-rcnn_mobilenetv2_24e_trees.py'
 PLAN = """
 title: Squares
 work_dir: {work_dir}

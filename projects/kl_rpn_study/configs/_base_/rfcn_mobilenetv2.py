@@ -1,7 +1,6 @@
-# The design of rfcn_r101-caffe in miniature: no weight is applied to a region,
-# 3 x 3 bins for objects that are a few cells wide, and pooling that does not
-# round to cells. The backbone's stages behind stride 16 are left out: dilated,
-# their filters see more than a small object.
+# rfcn_r101-caffe in miniature: no weight is applied to a region, and there are
+# 3 x 3 bins, not rounded to cells, for objects that are a few cells wide. The
+# stages behind stride 16 are left out: dilated, they see more than an object.
 _base_ = 'faster-rcnn_mobilenetv2.py'
 
 model = dict(
@@ -10,12 +9,7 @@ model = dict(
         bbox_roi_extractor=dict(
             _delete_=True,
             type='PSRoIExtractor',
-            roi_layer=dict(
-                type='PSRoIAlign', output_size=3, sampling_ratio=2),
+            roi_layer=dict(type='PSRoIAlign', output_size=3, sampling_ratio=2),
             featmap_stride=16),
-        bbox_head=dict(
-            _delete_=True,
-            type='RFCNBBoxHead',
-            in_channels=96,
-            conv_out_channels=256,
-            roi_feat_size=3)))
+        bbox_head=dict(_delete_=True, type='RFCNBBoxHead', in_channels=96,
+                       conv_out_channels=256, roi_feat_size=3)))

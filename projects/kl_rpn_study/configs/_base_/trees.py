@@ -16,8 +16,12 @@ train_dataloader = dict(dataset=dict(**data, pipeline=[
     dict(type='RandomCrop', crop_size=(352, 352)),
     dict(type='PackDetInputs'),
 ]))
-val_dataloader = dict(dataset=data)
-test_dataloader = {{_base_.val_dataloader}}
-test_dataloader['dataset'].update(data)
-val_evaluator = dict(ann_file='data/trees/annotations/test.json')
-test_evaluator = dict(type='CocoMetric', **val_evaluator)
+val_dataloader = test_dataloader = dict(dataset=data)
+val_evaluator = test_evaluator = dict(
+    ann_file='data/trees/annotations/test.json')
+train_cfg = dict(max_epochs=24, val_interval=24)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=20),
+    dict(type='CosineAnnealingLR', eta_min=0, T_max=24,
+         convert_to_iter_based=True),
+]

@@ -14,8 +14,7 @@ from typing import List, Tuple
 
 import mmcv
 import numpy as np
-
-from mmdet_klrpn.utils import fetch_from_wheel
+from pypi_files import fetch_from_wheel
 
 REQUIREMENT = 'deepforest==2.1.0'
 SHA256 = '8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54'

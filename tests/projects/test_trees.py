@@ -4,10 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import load_tool
+import trees
 from pycocotools.coco import COCO
-
-trees = load_tool('tools/dataset_converters/trees.py')
 
 
 @pytest.mark.parametrize(

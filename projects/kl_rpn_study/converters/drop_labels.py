@@ -5,7 +5,8 @@ What a detector makes of objects that nobody labelled, which in training are
 background, is seen by training on the result. The same seed drops the same
 objects on every machine.
 
-    python tools/dataset_converters/drop_labels.py IN.json OUT.json --keep 0.5
+    cd projects/kl_rpn_study/converters
+    python drop_labels.py IN.json OUT.json --keep 0.5
 """
 
 import argparse

@@ -5,11 +5,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import load_tool
+import stamps
 from PIL import Image
 from pycocotools.coco import COCO
-
-stamps = load_tool('tools/dataset_converters/stamps.py')
 
 COUNTS = dict(train=5, test=7)
 PER_FOLDER = 4

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-
-from mmdet_klrpn.utils.compositing import (
+from compositing import (
     MIN_VISIBLE,
     Scene,
     random_square,
     read_cut_out,
     vary_cut_out,
 )
+from PIL import Image
 
 COLOUR = (200, 100, 50)
 

@@ -1,12 +1,10 @@
 """torchvision's MobileNetV2 in mmdet's layout computes the same."""
 
+import mobilenetv2_to_mmdet as converter
 import pytest
 import torch
-from conftest import load_tool
 from mmdet.models.backbones import MobileNetV2
 from torchvision.models import mobilenet_v2
-
-converter = load_tool('tools/model_converters/mobilenetv2_to_mmdet.py')
 
 
 def test_converted_weights_compute_the_same_features(tmp_path):

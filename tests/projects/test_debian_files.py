@@ -1,8 +1,7 @@
 """Files out of Debian's packages, with tools that stand for Debian's."""
 
 import pytest
-
-from mmdet_klrpn.utils import fetch_from_debian
+from debian_files import fetch_from_debian
 
 APT = """#!/bin/sh
 echo "$@" >> {log}

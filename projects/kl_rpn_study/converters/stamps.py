@@ -30,15 +30,14 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image
-
-from mmdet_klrpn.utils import fetch_from_debian
-from mmdet_klrpn.utils.compositing import (
+from compositing import (
     Scene,
     random_square,
     read_cut_out,
     vary_cut_out,
 )
+from debian_files import fetch_from_debian
+from PIL import Image
 
 STAMPS = 'usr/share/tuxpaint/stamps'
 TEMPLATES = 'usr/share/tuxpaint/templates'

@@ -3,9 +3,8 @@
 import hashlib
 import zipfile
 
+import pypi_files
 import pytest
-
-from mmdet_klrpn.utils import fetch_from_wheel, pypi_files
 
 
 @pytest.fixture
@@ -28,7 +27,9 @@ def test_extracts_once(wheel, tmp_path):
     _, sha256, calls = wheel
     out = tmp_path / 'folder' / 'out.txt'
     for _ in range(2):
-        fetch_from_wheel('package==1', sha256, {'package/file.txt': out})
+        pypi_files.fetch_from_wheel(
+            'package==1', sha256, {'package/file.txt': out}
+        )
     assert out.read_text() == 'content'
     assert calls == ['package==1']
     assert [path.name for path in out.parent.iterdir()] == ['out.txt']
@@ -37,10 +38,12 @@ def test_extracts_once(wheel, tmp_path):
 def test_another_file_is_refused(wheel, tmp_path):
     out = tmp_path / 'out.txt'
     with pytest.raises(RuntimeError, match='expected 0000'):
-        fetch_from_wheel('package==1', '0000', {'package/file.txt': out})
+        pypi_files.fetch_from_wheel(
+            'package==1', '0000', {'package/file.txt': out}
+        )
     assert not out.exists()
 
 
 def test_a_failed_download_shows_what_pip_says(tmp_path):
     with pytest.raises(RuntimeError, match='could not download no/such'):
-        fetch_from_wheel('no/such==1', '0', {'x': tmp_path / 'x'})
+        pypi_files.fetch_from_wheel('no/such==1', '0', {'x': tmp_path / 'x'})

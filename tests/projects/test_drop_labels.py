@@ -2,10 +2,8 @@
 
 import json
 
+import drop_labels as tool
 import pytest
-from conftest import load_tool
-
-tool = load_tool('tools/dataset_converters/drop_labels.py')
 
 
 def dataset(count, **annotation):

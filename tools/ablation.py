@@ -2,7 +2,7 @@
 """Find out which settings of a region proposal head are the better ones.
 
     python tools/ablation.py run benchmarks/ablation.yaml
-    python tools/ablation.py report work_dirs/ablation -o docs/ablation
+    python tools/ablation.py report work_dirs/ablation -o work_dirs/report
 
 A plan names questions, each with settings that answer it. `run` computes the
 features of each data set once, trains a head alone on them for each setting

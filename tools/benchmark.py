@@ -156,9 +156,8 @@ def time_all(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write a report of all that is measured."""
-    from mmdet_klrpn.benchmark.results import load_results
-
     from mmdet_klrpn.benchmark.report import write_report
+    from mmdet_klrpn.benchmark.results import load_results
     from mmdet_klrpn.benchmark.runs import stored_plan
 
     if args.resamples < 0:

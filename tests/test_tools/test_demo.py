@@ -4,7 +4,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, load_tool, run
+from conftest import load_tool, run
 
 
 @pytest.mark.slow
@@ -34,8 +34,7 @@ def test_demo_prints_its_table_and_draws(tmp_path):
 
 
 @pytest.fixture
-def demo(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+def demo():
     return load_tool('tools/demo.py')
 
 
@@ -54,7 +53,7 @@ def test_progress_reads_the_newest_line(demo, tmp_path):
 def test_a_failed_training_stops_the_other(demo, tmp_path, monkeypatch):
     (tmp_path / 'train.py').write_text(
         'import sys, time\n'
-        'if "kl_rpn" in sys.argv[1]:\n'
+        'if "kl-rpn" in sys.argv[1]:\n'
         '    raise OSError("disk full")\n'
         'time.sleep(120)\n'
     )

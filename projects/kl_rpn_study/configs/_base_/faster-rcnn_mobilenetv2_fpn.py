@@ -2,8 +2,7 @@
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 model = dict(
     backbone=dict(
-        _delete_=True,
-        type='MobileNetV2',
+        _delete_=True, type='MobileNetV2',
         out_indices=(2, 4, 6), frozen_stages=2, norm_eval=True,
         # Made by converters/mobilenetv2_to_mmdet.py.
         init_cfg=dict(type='Pretrained', checkpoint='data/mobilenetv2.pth')),

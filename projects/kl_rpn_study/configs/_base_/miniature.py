@@ -6,16 +6,14 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CocoDataset',
-        ann_file='annotations/train.json',
-        data_prefix=dict(img='train/'),
+        ann_file='annotations/train.json', data_prefix=dict(img='train/'),
         filter_cfg=dict(filter_empty_gt=True)))
 val_dataloader = dict(
     batch_size=1, num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoDataset',
-        ann_file='annotations/test.json',
-        data_prefix=dict(img='test/'),
+        ann_file='annotations/test.json', data_prefix=dict(img='test/'),
         test_mode=True,
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -28,8 +26,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='CocoMetric')
 train_cfg = dict(type='EpochBasedTrainLoop')
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+val_cfg, test_cfg = dict(type='ValLoop'), dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4),

@@ -147,9 +147,8 @@ def measure(args: argparse.Namespace) -> None:
 
 def time_all(args: argparse.Namespace) -> None:
     """Time all detectors of a work folder in turns."""
-    from mmdet_klrpn.benchmark.timings import time_detectors
-
     from mmdet_klrpn.benchmark.runs import stored_plan
+    from mmdet_klrpn.benchmark.timings import time_detectors
 
     time_detectors(stored_plan([args.work_dir]), args.work_dir)
 

@@ -111,7 +111,8 @@ def test_comparisons(plan):
         for name in 'ab'
     }
     difference = np.sort((drawn['b'] - drawn['a'])[~np.isnan(drawn['a'])])
-    assert ours['images_low'] == np.quantile(difference, 0.025)
+    quantile = np.quantile(difference, 0.025)
+    assert ours['images_low'] == pytest.approx(quantile)
     fewer = min(sum(difference <= 0), sum(difference >= 0))
     over_images = min(1, 2 * (1 + fewer) / (1 + len(difference)))
     assert ours['p'] == pytest.approx(max(expected.pvalue, over_images))
@@ -136,7 +137,7 @@ def test_nothing_measured(plan, tmp_path):
 
 def test_a_seed_in_two_folders(plan, tmp_path):
     write_run(tmp_path / 'more', plan.detectors[1], 1, 0.3)
-    with pytest.raises(ValueError, match='B, seed 1 is in .* leave one of'):
+    with pytest.raises(ValueError, match=r'B, seed 1 is in .* leave one of'):
         load_results(plan, [plan.work_dir, tmp_path / 'more'], 0)
 
 
@@ -156,5 +157,5 @@ def test_other_objects(plan):
 def test_another_config_under_one_name(plan, tmp_path):
     other = 'train_cfg = dict(max_epochs=9)'
     write_run(tmp_path / 'more', plan.detectors[1], 2, 0.3, other)
-    with pytest.raises(ValueError, match='different configs: train_cfg.max'):
+    with pytest.raises(ValueError, match='different configs: train_cfg'):
         load_results(plan, [plan.work_dir, tmp_path / 'more'], 0)

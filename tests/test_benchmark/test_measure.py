@@ -207,9 +207,7 @@ detectors:
   RPN: {rpn}
   KL-RPN:
     config: {rpn}
-    cfg_options:
-      model.rpn_head.type: KLRPNHead
-      custom_imports.imports: [mmdet_klrpn]
+    cfg_options: {{model.rpn_head.type: KLRPNHead}}
 compare: [[RPN, KL-RPN]]
 """
 

@@ -96,7 +96,7 @@ def show_p(p: float) -> str:
 
 
 def columns_of(results: Results, *names: str) -> List[Column]:
-    """Columns by name: 'AP', 'AR@100', or 'AP*' for all that it has a value at.
+    """Columns by name: 'AP', 'AR@100', or 'AP*' for all with a value.
 
     Args:
         results (Results): Its frame tells at what a metric is measured.

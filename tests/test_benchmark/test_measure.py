@@ -13,11 +13,16 @@ from mmdet.datasets import CocoDataset
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
-from mmdet_klrpn.benchmark.columns import PROPOSAL_NUMBERS
+from mmdet_klrpn.benchmark.columns import AP_NAMES, PROPOSAL_NUMBERS
 from mmdet_klrpn.benchmark.cost import complexity, training_cost
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
-from mmdet_klrpn.benchmark.measure import observe
+from mmdet_klrpn.benchmark.measure import measure, observe
+from mmdet_klrpn.benchmark.plan import load_plan
+from mmdet_klrpn.benchmark.results import load_results
+from mmdet_klrpn.benchmark.runs import CONFIG, find_run, run_of
+from mmdet_klrpn.benchmark.runs import PLAN as PLAN_FILE
 from mmdet_klrpn.benchmark.stages import Stages
+from mmdet_klrpn.benchmark.timings import time_detectors
 
 KEYS = ('bboxes', 'scores', 'labels')
 RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
@@ -48,14 +53,20 @@ def make_batches(count):
     return batches
 
 
-@pytest.mark.parametrize('config', [RPN_CONFIG, KL_RPN_CONFIG])
+@pytest.mark.parametrize(
+    'config',
+    [
+        *(RPN_CONFIG, KL_RPN_CONFIG),
+        STUDY / 'cascade-rpn_faster-rcnn_mobilenetv2_fpn_8e_stamps.py',
+    ],
+)
 def test_the_best_of_many_proposals_are_those_of_fewer(config):
     stages = Stages(make_detector(config))
     with torch.no_grad():
         stages.load(make_batches(1)[0])
         most = stages.propose(1000)
         fewer = {number: stages.propose(number) for number in (10, 300)}
-    assert len(most) > 500
+    assert len(most) > 400
     for number, found in fewer.items():
         assert torch.equal(found.scores, most.scores[:number])
     assert stages.number == 300
@@ -197,6 +208,69 @@ def test_ground_truth_that_may_lack_what_is_optional(form, tmp_path):
     assert truth['annotations'] == [dict(box, area=32, iscrowd=0)]
     path.write_text(json.dumps(content))
     assert read_ground_truth(config, ('a',))['annotations'] == []
+
+
+FINISHED = """
+title: Squares
+work_dir: {root}
+seeds: 1
+metric: AR@100
+detectors:
+  KL-RPN: {{config: c.py, checkpoint: {root}/weights.pth}}
+  RPN alone: {{config: c.py, checkpoint: {root}/weights.pth}}
+compare: [[RPN alone, KL-RPN]]
+"""
+
+
+def test_finished_checkpoints_with_and_without_a_second_stage(
+    tiny_data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('mmdet_klrpn.benchmark.timings.IMAGES', 2)
+    monkeypatch.setattr('mmdet_klrpn.benchmark.measure._COST_IMAGES', 1)
+    (tmp_path / PLAN_FILE).write_text(FINISHED.format(root=tmp_path))
+    plan = load_plan(tmp_path / PLAN_FILE)
+    config = write_tiny_config(tmp_path / 'c.py', tiny_data)
+    weights = make_detector(config).state_dict()
+    torch.save(weights, plan.detectors[0].checkpoint)
+    for detector in plan.detectors:
+        folder = run_of(tmp_path, detector, 0).folder
+        folder.mkdir(parents=True)
+        own = Config.fromfile(config)
+        if detector.name == 'RPN alone':
+            own.model.type = 'RPN'
+            del own.model['roi_head']
+        own.dump(folder / CONFIG)
+        measure(*find_run(folder))
+    time_detectors(plan, tmp_path)
+    results = load_results(plan, [tmp_path], 20, 1)
+
+    frame = results.frame.set_index(['detector', 'metric', 'at'])['value']
+    one, two = frame['KL-RPN'], frame['RPN alone']
+    np.testing.assert_array_equal(one['AR'], two['AR'])  # the same weights
+    assert set(one.index) - set(two.index) >= {
+        *((name, '') for name in AP_NAMES),
+        *(('AP', f'@{n}') for n in PROPOSAL_NUMBERS),
+        *(('second_stage_ms', f'@{n}') for n in PROPOSAL_NUMBERS),
+        *(('precision50', '1.00'), ('FP', '0.5'), ('class AP', 'tree')),
+    }
+    assert set(two.index) < set(one.index)
+    for name in ('ms', 'first_stage_ms', 'inference_mb', 'flops'):
+        assert one[name, ''] > 0
+        assert two[name, ''] > 0
+    counts = results.frame.set_index('metric')['n']
+    assert set(counts['AR']) == {14}  # objects
+    assert set(counts['FP']) == {8}  # images
+    # A checkpoint is one seed: there are intervals over images alone.
+    rows = results.comparisons.set_index(['metric', 'at'])
+    row = rows.loc[('AR', '@100')]
+    assert row['difference'] == row['images_low'] == row['images_high'] == 0
+    assert np.isnan(row['p'])
+
+
+def test_guided_anchors_need_a_gpu():
+    name = 'ga-faster-rcnn_mobilenetv2_fpn_8e_stamps.py'
+    with pytest.raises(ValueError, match=r'GARPNHead .* not have on a CPU'):
+        Stages(make_detector(STUDY / name))
 
 
 PLAN = """

@@ -64,6 +64,7 @@ def write_run(work_dir, detector, seed, ap, config='a = 1'):
     metrics = dict(
         detector=detector.name,
         seed=seed,
+        split='test',
         rows=[['AP', '', ap, 40], ['FP', '0.9', None, 6]],
         environment=dict(device='x', threads='1', torch='2'),
         training=dict(processes=str(1 + (detector.name == 'B'))),
@@ -152,6 +153,19 @@ def test_other_objects(plan):
     (folder / GROUND_TRUTH).write_bytes(gzip.compress(b'{}', mtime=0))
     with pytest.raises(ValueError, match='other images or objects'):
         load_results(plan, [plan.work_dir], 0)
+
+
+def test_the_same_objects_compressed_otherwise(plan):
+    path = run_of(plan.work_dir, plan.detectors[1], 1).folder / GROUND_TRUTH
+    other = gzip.compress(gzip.decompress(path.read_bytes()), 1, mtime=5)
+    assert other != path.read_bytes()
+    path.write_bytes(other)
+    assert len(load_results(plan, [plan.work_dir], 0).runs['B']) == 2
+
+
+def test_another_split(plan):
+    with pytest.raises(ValueError, match=r'measured on test, but .* is val'):
+        load_results(plan._replace(split='val'), [plan.work_dir], 0)
 
 
 def test_another_config_under_one_name(plan, tmp_path):

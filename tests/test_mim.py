@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from conftest import (
-    KL_RPN_CONFIG,
     ROOT,
     load_checkpoint,
     run,
@@ -98,15 +97,9 @@ def mim(python, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def config(tiny_data, python):
-    """A config that inherits the installed one."""
-    installed = KL_RPN_CONFIG
-    if not FORK:
-        (installed,) = python.parent.parent.glob(
-            f'lib/python*/site-packages/mmdet_klrpn/.mim/configs/kl_rpn/'
-            f'{KL_RPN_CONFIG.name}'
-        )
-    return write_tiny_config(tiny_data / 'tiny_mim.py', tiny_data, installed)
+def config(tiny_data):
+    """A config of a user's own."""
+    return write_tiny_config(tiny_data / 'tiny_mim.py', tiny_data)
 
 
 @pytest.fixture(scope='module')
@@ -163,18 +156,23 @@ def test_test_evaluates_it(mim, config, trained_by_mim):
 
 @fails_with_fork
 def test_a_config_is_found_by_its_name(mim, tiny_data, tmp_path):
-    text = mim(
-        *('train', 'mmdet_klrpn', KL_RPN_CONFIG.name, '--work-dir', tmp_path),
-        '--cfg-options',
-        f'train_dataloader.dataset.data_root={tiny_data}/',
-        'train_dataloader.dataset.ann_file=annotations.json',
-        'train_dataloader.dataset.data_prefix.img=images/',
-        f'val_dataloader.dataset.data_root={tiny_data}/',
-        'val_dataloader.dataset.ann_file=annotations.json',
-        'val_dataloader.dataset.data_prefix.img=images/',
+    options = [
         f'val_evaluator.ann_file={tiny_data}/annotations.json',
-        'model.backbone.init_cfg=None',
-        'train_cfg.max_epochs=1',
+        *('model.backbone.init_cfg=None', 'model.backbone.depth=18'),
+        *('model.neck.in_channels=[64,128,256,512]', 'train_cfg.max_epochs=1'),
+        'train_dataloader.dataset.pipeline.2.scale=(96,96)',
+        'val_dataloader.dataset.pipeline.1.scale=(96,96)',
+    ]
+    for split in ('train', 'val'):
+        options += [
+            f'{split}_dataloader.dataset.data_root={tiny_data}/',
+            f'{split}_dataloader.dataset.ann_file=annotations.json',
+            f'{split}_dataloader.dataset.data_prefix.img=images/',
+            f"{split}_dataloader.dataset.metainfo.classes=('tree',)",
+        ]
+    text = mim(
+        *('train', 'mmdet_klrpn', 'faster-rcnn_r50_fpn_kl-rpn_1x_coco.py'),
+        *('--work-dir', tmp_path, '--cfg-options', *options),
     )
     assert 'we find the config file' in text
     assert (tmp_path / 'epoch_1.pth').exists()

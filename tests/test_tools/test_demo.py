@@ -13,8 +13,8 @@ def test_demo_prints_its_table_and_draws(tmp_path):
         *(sys.executable, 'tools/demo.py', '--epochs', 1, '--seed', 1),
         *('--work-dir', tmp_path),
     )
-    assert '56 tiles of 352x352, 738 boxes' in text
-    assert '12 tiles of 352x352, 337 boxes' in text
+    assert '56 images, 738 boxes' in text
+    assert '12 images, 337 boxes' in text
     table = (tmp_path / 'table.md').read_text()
     assert table in text
     assert 'one scene, one class and one seed' in text

@@ -187,7 +187,10 @@ def drive(background, tmp_path):
             env=env or without_gpu(),
         )
 
-    return call
+    # It inherits what the tests were started to ignore, as by nohup.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield call
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import sys
 import time
 
 import pytest
-from conftest import load_tool, run
+from conftest import ROOT, load_tool, run
 
 
 @pytest.mark.slow
@@ -34,7 +34,9 @@ def test_demo_prints_its_table_and_draws(tmp_path):
 
 
 @pytest.fixture
-def demo():
+def demo(monkeypatch):
+    # As for a script: its own folder comes first.
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     return load_tool('tools/demo.py')
 
 

@@ -122,6 +122,13 @@ def test_installing_it_adds_neither_family(wheel):
         assert line.endswith(f'extra == "{extra}"')
 
 
+def test_the_study_is_not_in_the_wheel(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any('/configs/kl_rpn/' in name for name in names)
+    words = ('projects/', 'mobilenetv2', 'stamps', 'trees', 'screening')
+    assert not [n for n in names if any(word in n for word in words)]
+
+
 @fails_with_fork
 def test_the_wheel_is_found(wheel_python, tmp_path):
     run(wheel_python, '-m', 'mim', 'search', 'mmdet_klrpn', cwd=tmp_path)

@@ -32,10 +32,8 @@ def test_a_box_is_the_extent_of_the_alpha(scene):
     # Seen through: it belongs to no box.
     cut_out.putpixel((0, 0), (255, 255, 255, 127))
     assert scene.paste(cut_out, 17, 20, 2)
-    (annotation,) = scene.annotations()
-    assert annotation == dict(
-        category_id=3, bbox=[20, 23, 10, 6], area=60, iscrowd=0
-    )
+    (annotation,) = scene.objects()
+    assert annotation == dict(category_id=3, bbox=[20, 23, 10, 6], area=60)
     pixels = np.asarray(scene.image)
     assert (pixels[23:29, 20:30] == COLOUR).all()
     assert pixels.sum() == 60 * sum(COLOUR) + 3 * 127  # and the one pixel
@@ -43,15 +41,15 @@ def test_a_box_is_the_extent_of_the_alpha(scene):
 
 def test_a_box_is_of_what_is_in_the_image(scene):
     assert scene.paste(block(10, 10), -3 - 4, -3, 0)
-    assert scene.annotations()[0]['bbox'] == [0, 0, 6, 10]
+    assert scene.objects()[0]['bbox'] == [0, 0, 6, 10]
     assert not scene.paste(block(10, 10), -3 - 7, -3, 0)  # 30% of it
-    assert len(scene.annotations()) == 1
+    assert len(scene.objects()) == 1
 
 
 def test_a_box_is_of_what_is_not_hidden(scene):
     scene.paste(block(20, 10), 7, 7, 0)  # x of 10 to 30
     scene.paste(block(12, 30), 15, 0, 1)  # x of 18 to 30
-    below, above = scene.annotations()
+    below, above = scene.objects()
     assert below['bbox'] == [10, 10, 8, 10]
     assert below['area'] == 80
     assert above['bbox'] == [18, 3, 12, 30]
@@ -65,20 +63,20 @@ def test_nothing_hides_more_than_the_limit(scene, label):
     assert not scene.paste(block(hides, 10, (0, 255, 0)), 7, 7, label)
     np.testing.assert_array_equal(scene.image, before)
     assert scene.paste(block(hides - 1, 10, (0, 255, 0)), 7, 7, label)
-    assert scene.annotations()[0]['area'] == 10 * int(20 * MIN_VISIBLE)
+    assert scene.objects()[0]['area'] == 10 * int(20 * MIN_VISIBLE)
 
 
 def test_a_distractor_has_no_box_but_hides(scene):
     scene.paste(block(20, 10), 7, 7, 4)
     scene.paste(block(5, 10), 7, 7, None)
-    (annotation,) = scene.annotations()
+    (annotation,) = scene.objects()
     assert annotation['bbox'] == [15, 10, 15, 10]
 
 
 def test_objects_are_placed_where_there_is_room(scene):
     rng = np.random.default_rng(0)
     placed = sum(scene.place(block(9, 9), 0, rng) for _ in range(60))
-    annotations = scene.annotations()
+    annotations = scene.objects()
     assert len(annotations) == placed < 60
     assert all(a['area'] >= MIN_VISIBLE * 81 for a in annotations)
 

@@ -58,7 +58,7 @@ def test_a_share_out_of_range_is_refused(keep):
 def test_nothing_left_is_refused():
     with pytest.raises(ValueError, match='leaves none of 3 objects'):
         tool.drop_labels(dataset(3), 1e-6)
-    with pytest.raises(ValueError, match='the file has no annotations'):
+    with pytest.raises(ValueError, match='leaves none of 0 objects'):
         tool.drop_labels(dict(images=[]), 0.5)
 
 

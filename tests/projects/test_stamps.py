@@ -59,14 +59,6 @@ def contents(root):
     }
 
 
-def times(root):
-    return {
-        path: path.stat().st_mtime_ns
-        for folder in ('annotations', 'train', 'test')
-        for path in (root / folder).iterdir()
-    }
-
-
 @pytest.mark.parametrize('split', COUNTS)
 def test_is_a_coco_data_set(root, split):
     coco = COCO(str(root / f'annotations/{split}.json'))
@@ -113,18 +105,6 @@ def test_the_same_sources_and_seed_give_the_same(root, tmp_path):
     assert contents(tmp_path) != contents(root)
 
 
-def test_what_is_there_is_kept_and_what_is_lost_made_again(root):
-    whole, before = contents(root), times(root)
-    lines = stamps.convert(root, counts=COUNTS)
-    assert times(root) == before
-    # An image is lost from one split; the other's annotations are unwritten.
-    (root / 'train/0002.jpg').unlink()
-    (root / 'annotations/test.json').unlink()
-    (root / 'test/0001.jpg').write_bytes(b'half')
-    assert stamps.convert(root, counts=COUNTS) == lines
-    assert contents(root) == whole
-
-
 def test_mirrored_stamps_and_drawings_are_left_out(tmp_path):
     folder = (
         tmp_path / 'tuxpaint-stamps-default' / stamps.STAMPS / 'animals/birds'
@@ -147,23 +127,3 @@ def test_some_images_are_empty_and_some_crowded():
     counts = Counter(stamps.number_of_objects(rng) for _ in range(2000))
     assert set(counts) == {0, *range(4, 13), *range(14, 21)}
     assert counts[0] / 2000 == pytest.approx(0.05, abs=0.02)
-
-
-def test_one_file_cannot_be_split(tmp_path):
-    with pytest.raises(ValueError, match='two files are needed'):
-        stamps.split_paths([tmp_path], np.random.default_rng(0))
-
-
-def test_a_split_is_described(tmp_path):
-    boxes = [[0, 0, 10, 4], [0, 0, 3, 20], [0, 0, 30, 30]]
-    coco = dict(
-        images=[{}],
-        annotations=[dict(category_id=1, bbox=box) for box in boxes],
-        categories=[dict(id=1, name='bird'), dict(id=2, name='fruit')],
-    )
-    assert stamps.describe('f.json', coco).splitlines() == [
-        f'f.json: 1 images of {stamps.SIZE}x{stamps.SIZE}, 3 boxes',
-        '  bird: 3 boxes, the longer side 20 pixels '
-        '(12 to 28 for 80% of them)',
-        '  fruit: 0 boxes',
-    ]

@@ -1,38 +1,32 @@
 """The tiling of photographs into a COCO data set."""
 
-import json
-
 import numpy as np
 import pytest
 import trees
+from coco_form import coco_form, write_coco
 from pycocotools.coco import COCO
 
 
 @pytest.mark.parametrize(
-    ('length', 'tile', 'expected'),
-    [(352, 352, [0]), (353, 352, [0, 1]), (1000, 400, [0, 300, 600])],
+    ('length', 'expected'),
+    [(352, [0]), (353, [0, 1]), (1000, [0, 324, 648])],
 )
-def test_tiles_cover_the_length(length, tile, expected):
-    assert trees.tile_starts(length, tile) == expected
+def test_tiles_cover_the_length(length, expected):
+    assert trees.tile_starts(length) == expected
 
 
-def test_a_tile_larger_than_the_image_is_refused():
-    with pytest.raises(ValueError, match='tile must be at most 100'):
-        trees.tile_starts(100, 352)
-
-
-def test_clipped_boxes_are_kept_from_the_given_share():
+def test_clipped_boxes_are_kept_from_a_share_on():
     # A tile at (100, 0): the first box has 40% in it, the second 30%.
     boxes = np.array(
         [[94.0, 10, 104, 20], [93, 10, 103, 20], [110, 5, 120, 9]]
     )
-    clipped = trees.clip_boxes(boxes, 100, 0, 50, min_visible=0.4)
+    clipped = trees.clip_boxes(boxes, 100, 0)
     np.testing.assert_array_equal(clipped, [[0, 10, 4, 20], [10, 5, 20, 9]])
 
 
 def test_boxes_without_an_area_are_dropped():
     boxes = np.array([[10.0, 10, 10, 20]])
-    assert len(trees.clip_boxes(boxes, 0, 0, 50, min_visible=0.4)) == 0
+    assert len(trees.clip_boxes(boxes, 0, 0)) == 0
 
 
 def test_reads_voc_boxes(tmp_path):
@@ -45,24 +39,18 @@ def test_reads_voc_boxes(tmp_path):
 
 
 def test_tiles_hold_the_pixels_under_their_boxes(tmp_path):
-    image = np.zeros((90, 130, 3), dtype=np.uint8)
-    image[20:40, 60:75] = 255
-    images, annotations = trees.tile_scene(
-        image, np.array([[60.0, 20, 75, 40]]), tmp_path, 64, 0.4
+    image = np.zeros((420, 720, 3), dtype=np.uint8)
+    image[320:400, 300:375] = 255
+    tiles = trees.tile_scene(
+        image, np.array([[300.0, 320, 375, 400]]), tmp_path
     )
-    assert len(images) == 2 * 3
-    path = tmp_path / 'coco.json'
-    categories = [dict(id=1, name='tree')]
-    path.write_text(
-        json.dumps(
-            dict(images=images, annotations=annotations, categories=categories)
-        )
-    )
-    coco = COCO(str(path))
+    assert len(tiles) == 2 * 3
+    write_coco(tmp_path / 'coco.json', coco_form(tiles, trees.TILE, ['tree']))
+    coco = COCO(str(tmp_path / 'coco.json'))
     seen = 0
     for info in coco.loadImgs(coco.getImgIds()):
         tile = trees.mmcv.imread(str(tmp_path / info['file_name']))
-        assert tile.shape == (64, 64, 3)
+        assert tile.shape == (info['height'], info['width'], 3)
         for annotation in coco.imgToAnns[info['id']]:
             x, y, w, h = map(int, annotation['bbox'])
             assert (tile[y : y + h, x : x + w] == 255).all()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import List, Optional
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageEnhance, ImageFilter
 
 MIN_VISIBLE = 0.35  # of an object's area
@@ -13,12 +14,6 @@ TRIES = 30  # to place an object
 
 def read_cut_out(path: Path) -> Image.Image:
     """Read a picture with an alpha channel, cropped to its opaque part.
-
-    Args:
-        path (Path): File of the picture.
-
-    Returns:
-        Image.Image: RGBA.
 
     Raises:
         ValueError: If the picture is opaque, or transparent, everywhere.
@@ -31,7 +26,7 @@ def read_cut_out(path: Path) -> Image.Image:
 
 
 def vary_cut_out(
-    cut_out: Image.Image, size: float, turn: float, rng: np.random.Generator
+    cut_out: Image.Image, size: float, turn: float, rng: Generator
 ) -> Image.Image:
     """Scale a cut-out, and mirror, turn and light it at random.
 
@@ -39,7 +34,7 @@ def vary_cut_out(
         cut_out (Image.Image): RGBA.
         size (float): Of its longer side, in pixels.
         turn (float): Largest angle, either way, in degrees.
-        rng (np.random.Generator): Source of the choices.
+        rng (Generator): Source of the choices.
 
     Returns:
         Image.Image: RGBA with a soft edge, and a margin for it.
@@ -65,18 +60,11 @@ def vary_cut_out(
 
 
 def random_square(
-    photo: Image.Image, size: int, rng: np.random.Generator
+    photo: Image.Image, size: int, rng: Generator
 ) -> Image.Image:
     """A random square of a photograph, mirrored or not.
 
-    Args:
-        photo (Image.Image): RGB.
-        size (int): The square's side, in pixels of the result. It is cut from
-            the photograph at this size or larger.
-        rng (np.random.Generator): Source of the choices.
-
-    Returns:
-        Image.Image: RGB, of the given size.
+    It is cut at `size` pixels a side or larger, and scaled to `size`.
     """
     largest = min(photo.size)
     side = int(rng.uniform(min(size, largest), largest + 1))
@@ -88,11 +76,7 @@ def random_square(
 
 
 class Scene:
-    """An image, and what can be seen of each object in it.
-
-    Args:
-        background (Image.Image): RGB.
-    """
+    """An image, and what can be seen of each object in it."""
 
     def __init__(self, background: Image.Image) -> None:
         self.image = background.copy()
@@ -136,10 +120,7 @@ class Scene:
         return True
 
     def place(
-        self,
-        cut_out: Image.Image,
-        label: Optional[int],
-        rng: np.random.Generator,
+        self, cut_out: Image.Image, label: Optional[int], rng: Generator
     ) -> bool:
         """Paste a cut-out somewhere, with its centre in the image."""
         for _ in range(TRIES):
@@ -151,25 +132,19 @@ class Scene:
                 return True
         return False
 
-    def annotations(self) -> List[dict]:
-        """COCO annotations, without the ids."""
-        annotations = []
+    def objects(self) -> List[dict]:
+        """The `category_id`, `bbox` and `area` of what can be seen."""
+        objects = []
         for label, mask in zip(self.labels, self.masks):
             columns = np.flatnonzero(mask.any(axis=0))
             rows = np.flatnonzero(mask.any(axis=1))
             x, y = int(columns[0]), int(rows[0])
-            width, height = int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
-            annotations.append(
-                dict(
-                    category_id=label + 1,
-                    bbox=[x, y, width, height],
-                    area=int(mask.sum()),
-                    iscrowd=0,
-                )
-            )
-        return annotations
+            box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+            area = int(mask.sum())
+            objects.append(dict(category_id=label + 1, bbox=box, area=area))
+        return objects
 
-    def expose(self, rng: np.random.Generator) -> None:
+    def expose(self, rng: Generator) -> None:
         """Give all of the image one light and lens: edges are no cue."""
         for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast):
             self.image = enhance(self.image).enhance(rng.uniform(0.75, 1.2))

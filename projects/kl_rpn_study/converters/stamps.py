@@ -7,36 +7,19 @@ three are packages of Debian, fetched by apt. No cut-out and no background is
 in both splits. A box is the extent of what can be seen of its object, and what
 has no box is of no class. The result is the same on every run with the same
 versions of the packages, which are written into the annotations.
-
-The longer sides of the boxes, in pixels, with Debian 12's packages:
-
-=======  =====  ======  ===========
-class    share  median  80% of them
-=======  =====  ======  ===========
-bird       40%      21     13 to 35
-fruit      25%      18     12 to 27
-mammal     15%      84     61 to 119
-plant      10%      54     33 to 91
-tool        6%      58     42 to 93
-vehicle     4%      40     25 to 61
-=======  =====  ======  ===========
 """
 
 import argparse
 import hashlib
-import json
+import re
 import shutil
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from compositing import (
-    Scene,
-    random_square,
-    read_cut_out,
-    vary_cut_out,
-)
-from debian_files import fetch_from_debian
+from coco_form import coco_form, write_coco
+from compositing import Scene, random_square, read_cut_out, vary_cut_out
+from fetch import fetch_from_debian
 from PIL import Image
 
 STAMPS = 'usr/share/tuxpaint/stamps'
@@ -64,33 +47,18 @@ CLASSES = dict(
     vehicle=Kind(('vehicles', 'military/vehicles'), 0.04, (24, 70), 10),
 )
 # They have no boxes, to be told from the classes.
-DISTRACTORS = Kind(
-    ('animals/insects', 'hobbies', 'household/dishes', 'sports'),
-    0,
-    (16, 90),
-    180,
-)
+OTHERS = ('animals/insects', 'hobbies', 'household/dishes', 'sports')
+DISTRACTORS = Kind(OTHERS, 0, (16, 90), 180)
 # A mirrored stamp is a second file of the same cut-out.
-NOT_CUT_OUTS = ('cartoon', 'plastic', 'toys', '_mirror', '_flip')
-DRAWINGS = ('bee', 'echidna', 'hedgehog', 'wrench_adjustable')
-UNCLEAR = (
-    '7spoke256',
-    'cementmixer',
-    'pinecone',
-    'rambutan',
-    'toolbox',
-    'wheel_tractor',
+NOT_CUT_OUTS = re.compile('cartoon|plastic|toys|_mirror|_flip')
+NOT_CLEAR = re.compile(
+    'bee|echidna|hedgehog|wrench_adjustable|'  # drawings
+    '7spoke256|cementmixer|pinecone|rambutan|toolbox|wheel_tractor'
 )
 # Photographs that show things of the classes, and one with a black margin.
-NOT_BACKGROUNDS = (
-    'FreshFlower',
-    'Garden',
-    'LadyBird',
-    'TwoWings',
-    'YellowFlower',
-    'mossy_bark',
-    'sheep',
-    'spiders_web',
+NOT_BACKGROUNDS = re.compile(
+    'FreshFlower|Garden|LadyBird|TwoWings|YellowFlower|mossy_bark|sheep|'
+    'spiders_web'
 )
 PACKAGES = {
     'tuxpaint-stamps-default': [
@@ -110,43 +78,32 @@ SIZE = 352  # of an image, in pixels
 def find_cut_outs(packages: Path, kind: Kind) -> List[Path]:
     """Photographic stamps of a kind, in a fixed order."""
     root = packages / 'tuxpaint-stamps-default' / STAMPS
-    found = [p for f in kind.folders for p in (root / f).rglob('*.png')]
     return sorted(
         path
-        for path in found
-        if path.stem not in DRAWINGS + UNCLEAR
-        and not any(
-            word in str(path.relative_to(root)) for word in NOT_CUT_OUTS
-        )
+        for folder in kind.folders
+        for path in (root / folder).rglob('*.png')
+        if not NOT_CLEAR.fullmatch(path.stem)
+        and not NOT_CUT_OUTS.search(str(path.relative_to(root)))
     )
 
 
 def find_backgrounds(packages: Path) -> List[Path]:
     """Photographs that show nothing of the classes, in a fixed order."""
-    folders = (
-        packages / 'tuxpaint-data' / TEMPLATES,
-        packages / 'mate-backgrounds' / WALLPAPERS,
-    )
     return [
         path
-        for folder in folders
-        for path in sorted(folder.glob('*.jpg'))
-        if path.stem not in NOT_BACKGROUNDS
+        for folder in (
+            f'tuxpaint-data/{TEMPLATES}',
+            f'mate-backgrounds/{WALLPAPERS}',
+        )
+        for path in sorted((packages / folder).glob('*.jpg'))
+        if not NOT_BACKGROUNDS.fullmatch(path.stem)
     ]
 
 
 def split_paths(
     paths: Sequence[Path], rng: np.random.Generator
 ) -> Dict[str, List[Path]]:
-    """Deal files out to the splits, at least one to each.
-
-    Raises:
-        ValueError: If there are fewer than two.
-    """
-    if len(paths) < 2:
-        raise ValueError(
-            f'two files are needed for two splits, but got {list(paths)}'
-        )
+    """Deal two or more files out to the splits, at least one to each."""
     order = [paths[i] for i in rng.permutation(len(paths))]
     cut = min(max(round(TRAIN_SHARE * len(paths)), 1), len(paths) - 1)
     return dict(train=order[:cut], test=order[cut:])
@@ -168,17 +125,7 @@ def compose(
     distractors: Sequence[Image.Image],
     rng: np.random.Generator,
 ) -> Scene:
-    """Compose an image.
-
-    Args:
-        background (Image.Image): Photograph, in RGB.
-        cut_outs (Sequence[Sequence[Image.Image]]): Of each class.
-        distractors (Sequence[Image.Image]): Cut-outs of no class.
-        rng (np.random.Generator): Source of the choices.
-
-    Returns:
-        Scene: The objects on a square of the photograph.
-    """
+    """Place cut-outs of the classes, and distractors, on a photograph."""
     scene = Scene(random_square(background, SIZE, rng))
     kinds = list(CLASSES.values())
     labels: List[Optional[int]] = [None] * int(rng.integers(4))
@@ -199,44 +146,32 @@ def compose(
 
 def digest(paths: Sequence[Path], root: Path) -> str:
     """SHA-256, in hexadecimal, of files and of their names below a root."""
-    result = hashlib.sha256()
-    for path in sorted(paths):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        result.update(
-            f'{content}  {path.relative_to(root).as_posix()}\n'.encode()
-        )
-    return result.hexdigest()
+    lines = [
+        f'{hashlib.sha256(path.read_bytes()).hexdigest()}  '
+        f'{path.relative_to(root).as_posix()}\n'
+        for path in sorted(paths)
+    ]
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
 
 
 def write_split(
-    folder: Path,
-    annotation_file: Path,
+    root: Path,
+    split: str,
     count: int,
     sources: Dict[str, List[Path]],
     info: dict,
-) -> dict:
-    """Compose a split, unless it is there, and write it.
-
-    The annotations are written last: with them, a split is complete.
+) -> None:
+    """Compose a split's images and write it, its annotations last.
 
     Args:
-        folder (Path): Where the images go.
-        annotation_file (Path): Where the annotations go.
+        root (Path): Folder of the data set.
+        split (str): One of `SPLITS`.
         count (int): Number of images.
         sources (dict[str, list[Path]]): Cut-outs of each class, and those of
             `distractor` and `background`.
         info (dict): What the split is made from and how.
-
-    Returns:
-        dict: The split in COCO form.
     """
-    names = [f'{index:04d}.jpg' for index in range(count)]
-    if annotation_file.exists():
-        coco = json.loads(annotation_file.read_text())
-        images_exist = all((folder / name).exists() for name in names)
-        if coco.get('info') == info and images_exist:
-            return coco
-        annotation_file.unlink()
+    folder, out = root / split, root / 'annotations' / f'{split}.json'
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     cut_outs = {
@@ -244,65 +179,26 @@ def write_split(
         for name, paths in sources.items()
         if name != 'background'
     }
+    distractors = cut_outs.pop('distractor')
     photos = [Image.open(p).convert('RGB') for p in sources['background']]
-    images, annotations = [], []
-    for index, name in enumerate(names):
+    images = []
+    for index in range(count):
         # Each image has its own source: it is the same in a larger split.
         rng = np.random.default_rng(
-            [info['seed'], list(SPLITS).index(info['split']), index]
+            [info['seed'], list(SPLITS).index(split), index]
         )
-        scene = compose(
-            photos[int(rng.integers(len(photos)))],
-            [cut_outs[name] for name in CLASSES],
-            cut_outs['distractor'],
-            rng,
-        )
+        photo = photos[int(rng.integers(len(photos)))]
+        scene = compose(photo, list(cut_outs.values()), distractors, rng)
+        name = f'{index:04d}.jpg'
         scene.image.save(folder / name, quality=95)
-        images.append(
-            dict(id=index + 1, file_name=name, width=SIZE, height=SIZE)
-        )
-        for annotation in scene.annotations():
-            number = dict(id=len(annotations) + 1, image_id=index + 1)
-            annotations.append({**number, **annotation})
-    coco = dict(
-        info=info,
-        images=images,
-        annotations=annotations,
-        categories=[dict(id=i, name=n) for i, n in enumerate(CLASSES, 1)],
-    )
-    annotation_file.parent.mkdir(parents=True, exist_ok=True)
-    part = annotation_file.with_name(annotation_file.name + '.part')
-    part.write_text(json.dumps(coco))
-    part.replace(annotation_file)
-    return coco
-
-
-def describe(annotation_file: Path, coco: dict) -> str:
-    """Say what is in a split."""
-    lines = [
-        f'{annotation_file}: {len(coco["images"])} images of {SIZE}x{SIZE}, '
-        f'{len(coco["annotations"])} boxes'
-    ]
-    for category in coco['categories']:
-        sizes = [
-            max(annotation['bbox'][2:])
-            for annotation in coco['annotations']
-            if annotation['category_id'] == category['id']
-        ]
-        line = f'  {category["name"]}: {len(sizes)} boxes'
-        if sizes:
-            low, middle, high = np.quantile(sizes, (0.1, 0.5, 0.9))
-            line += (
-                f', the longer side {middle:.0f} pixels '
-                f'({low:.0f} to {high:.0f} for 80% of them)'
-            )
-        lines.append(line)
-    return '\n'.join(lines)
+        images.append((name, scene.objects()))
+    coco = dict(info=info, **coco_form(images, SIZE, list(CLASSES)))
+    write_coco(out, coco)
 
 
 def convert(
     root: Path, seed: int = 0, counts: Optional[Dict[str, int]] = None
-) -> List[str]:
+) -> None:
     """Fetch the packages, unless they are there, and write the data set.
 
     Args:
@@ -310,9 +206,6 @@ def convert(
         seed (int): Of the splits and of the images.
         counts (dict[str, int], optional): Images of each split. Defaults to
             `SPLITS`.
-
-    Returns:
-        list[str]: A few lines on each split.
     """
     packages = root / 'packages'
     versions = {
@@ -332,7 +225,6 @@ def convert(
         name: split_paths(paths, np.random.default_rng([seed, index]))
         for index, (name, paths) in enumerate(sources.items())
     }
-    lines = []
     for split, count in (counts or SPLITS).items():
         chosen = {name: part[split] for name, part in parts.items()}
         info = dict(
@@ -347,26 +239,9 @@ def convert(
                 for name, paths in chosen.items()
             },
         )
-        annotation_file = root / 'annotations' / f'{split}.json'
-        coco = write_split(
-            root / split,
-            annotation_file,
-            count,
-            chosen,
-            json.loads(json.dumps(info)),  # as it is read again
-        )
-        lines.append(describe(annotation_file, coco))
-    return lines
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--out-dir', type=Path, default=Path('data/stamps'))
-    parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
-    print('\n'.join(convert(args.out_dir, args.seed)))
+        write_split(root, split, count, chosen, info)
 
 
 if __name__ == '__main__':
-    main()
+    argparse.ArgumentParser(description=__doc__.split('\n\n')[0]).parse_args()
+    convert(Path('data/stamps'))

@@ -1,7 +1,12 @@
-"""Files out of Debian's packages, with tools that stand for Debian's."""
+"""Files out of packages, with tools that stand for Debian's and pip's."""
 
+import hashlib
+import shutil
+import zipfile
+
+import fetch
 import pytest
-from debian_files import fetch_from_debian
+from fetch import fetch_from_debian, fetch_from_wheel
 
 APT = """#!/bin/sh
 echo "$@" >> {log}
@@ -79,3 +84,41 @@ def test_a_system_without_apt_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(RuntimeError, match='apt-get is not on this system'):
         fetch_from_debian('known', PATTERNS, tmp_path / 'known')
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """The hash of a wheel that pip would download, and pip's calls."""
+    path = tmp_path / 'package-1-py3-none-any.whl'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('package/file.txt', 'content')
+    calls = []
+
+    def download(command, folder):
+        calls.append(command[-1])
+        shutil.copy(path, folder)
+
+    monkeypatch.setattr(fetch, '_run', download)
+    return hashlib.sha256(path.read_bytes()).hexdigest(), calls
+
+
+def test_extracts_from_a_wheel_once(wheel, tmp_path):
+    sha256, calls = wheel
+    out = tmp_path / 'folder' / 'out.txt'
+    for _ in range(2):
+        fetch_from_wheel('package==1', sha256, {'package/file.txt': out})
+    assert out.read_text() == 'content'
+    assert calls == ['package==1']
+    assert [path.name for path in out.parent.iterdir()] == ['out.txt']
+
+
+def test_another_wheel_is_refused(wheel, tmp_path):
+    out = tmp_path / 'out.txt'
+    with pytest.raises(RuntimeError, match='expected 0000'):
+        fetch_from_wheel('package==1', '0000', {'package/file.txt': out})
+    assert not out.exists()
+
+
+def test_a_failed_download_shows_what_pip_says(tmp_path):
+    with pytest.raises(RuntimeError, match=r'(?s)pip download.*no/such'):
+        fetch_from_wheel('no/such==1', '0', {'x': tmp_path / 'x'})

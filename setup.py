@@ -12,6 +12,13 @@ ROOT = Path(__file__).resolve().parent
 COPYING = {'bdist_wheel', 'sdist'}
 # Editable installs of either kind read the repository itself.
 LINKING = {'develop', 'editable_wheel'}
+# Folders of .mim, and what stays in the repository: scripts that time this
+# package's parts, and tools that need projects/, which no wheel has.
+NOT_COPIED = {
+    'tools': ['demo.py', 'gallery.py'],
+    'configs': [],
+    'benchmarks': ['*.py'],
+}
 
 
 def add_mim_extension() -> None:
@@ -21,7 +28,7 @@ def add_mim_extension() -> None:
         return
     target = ROOT / 'mmdet_klrpn' / '.mim'
     target.mkdir(exist_ok=True)
-    for name in ('tools', 'configs', 'benchmarks', 'model-index.yml'):
+    for name in (*NOT_COPIED, 'model-index.yml'):
         source, copy = ROOT / name, target / name
         if not source.exists():  # building from an sdist, which carries .mim
             continue
@@ -32,9 +39,7 @@ def add_mim_extension() -> None:
         if linking:
             copy.symlink_to(os.path.relpath(source, target))
         elif source.is_dir():
-            # Of benchmarks the plans: its scripts time this package's parts.
-            scripts = ['*.py'] * (name == 'benchmarks')
-            ignore = shutil.ignore_patterns('__pycache__', *scripts)
+            ignore = shutil.ignore_patterns('__pycache__', *NOT_COPIED[name])
             shutil.copytree(source, copy, ignore=ignore)
         else:
             shutil.copy(source, copy)

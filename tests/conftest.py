@@ -18,9 +18,9 @@ from processes import end_processes, start
 from slurm import running_slurm
 
 ROOT = Path(__file__).resolve().parent.parent
-KL_RPN_CONFIG = (
-    ROOT / 'configs/kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'
-)
+# Detectors of a miniature, with an RPN or, one of them, with KL-RPN.
+STUDY = ROOT / 'projects/kl_rpn_study/configs'
+KL_RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'
 SIZE = 96
 
 
@@ -119,7 +119,7 @@ def write_enlarged_config(path, data):
     Its anchors are 32 pixels of the images wide.
     """
     name = 'faster-rcnn_mobilenetv2_kl-rpn_24e_trees.py'
-    write_tiny_config(path, data, ROOT / 'configs/kl_rpn' / name)
+    write_tiny_config(path, data, ROOT / 'tests/configs' / name)
     path.write_text(
         path.read_text()
         + """

@@ -9,7 +9,13 @@ import mmdet
 import pytest
 import sweep
 import torch
-from conftest import KL_RPN_CONFIG, ROOT, warnings_logged, without_scope
+from conftest import (
+    KL_RPN_CONFIG,
+    ROOT,
+    STUDY,
+    warnings_logged,
+    without_scope,
+)
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
@@ -43,7 +49,11 @@ def test_base_names_are_unique():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path',
+    [*CONFIGS, *sorted(STUDY.glob('[fr]*.py'))],
+    ids=lambda path: path.stem,
+)
 def test_trains_a_step_and_predicts(path):
     model = build(path)
     is_kl_rpn = 'kl-rpn' in path.stem
@@ -65,7 +75,7 @@ def test_trains_a_step_and_predicts(path):
 
 def test_rfcn_with_kl_rpn_trains_in_bfloat16():
     """mmcv's RoIAlign, and its NMS on RPNHead's scores, know none on a CPU."""
-    model = build(ROOT / 'configs/kl_rpn/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
+    model = build(ROOT / 'tests/configs/rfcn_mobilenetv2_kl-rpn_24e_trees.py')
     torch.manual_seed(0)
     data = images(objects=1).values()
     with torch.autocast('cpu', torch.bfloat16):

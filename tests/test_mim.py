@@ -14,9 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import (
-    KL_RPN_CONFIG,
     ROOT,
     load_checkpoint,
     run,
@@ -25,7 +23,6 @@ from conftest import (
 from processes import without_gpu
 from slurm import PARTITION
 from test_mmdet_configs import NAME, one_option
-from torchvision.models import mobilenet_v2
 
 pytestmark = pytest.mark.slow
 FORK = any(d.metadata['Name'] == 'onedl-mim' for d in distributions())
@@ -100,15 +97,9 @@ def mim(python, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def config(tiny_data, python):
-    """A config that inherits the installed one."""
-    installed = KL_RPN_CONFIG
-    if not FORK:
-        (installed,) = python.parent.parent.glob(
-            f'lib/python*/site-packages/mmdet_klrpn/.mim/configs/kl_rpn/'
-            f'{KL_RPN_CONFIG.name}'
-        )
-    return write_tiny_config(tiny_data / 'tiny_mim.py', tiny_data, installed)
+def config(tiny_data):
+    """A config of a user's own."""
+    return write_tiny_config(tiny_data / 'tiny_mim.py', tiny_data)
 
 
 @pytest.fixture(scope='module')
@@ -129,6 +120,13 @@ def test_installing_it_adds_neither_family(wheel):
     for extra, mmcv in (('mim', 'mmcv'), ('mminstall', 'onedl-mmcv')):
         (line,) = [line for line in required if line.startswith(mmcv)]
         assert line.endswith(f'extra == "{extra}"')
+
+
+def test_the_study_is_not_in_the_wheel(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any('/configs/kl_rpn/' in name for name in names)
+    words = ('projects/', 'mobilenetv2', 'stamps', 'trees', 'screening')
+    assert not [n for n in names if any(word in n for word in words)]
 
 
 @fails_with_fork
@@ -165,18 +163,23 @@ def test_test_evaluates_it(mim, config, trained_by_mim):
 
 @fails_with_fork
 def test_a_config_is_found_by_its_name(mim, tiny_data, tmp_path):
-    text = mim(
-        *('train', 'mmdet_klrpn', KL_RPN_CONFIG.name, '--work-dir', tmp_path),
-        '--cfg-options',
-        f'train_dataloader.dataset.data_root={tiny_data}/',
-        'train_dataloader.dataset.ann_file=annotations.json',
-        'train_dataloader.dataset.data_prefix.img=images/',
-        f'val_dataloader.dataset.data_root={tiny_data}/',
-        'val_dataloader.dataset.ann_file=annotations.json',
-        'val_dataloader.dataset.data_prefix.img=images/',
+    options = [
         f'val_evaluator.ann_file={tiny_data}/annotations.json',
-        'model.backbone.init_cfg=None',
-        'train_cfg.max_epochs=1',
+        *('model.backbone.init_cfg=None', 'model.backbone.depth=18'),
+        *('model.neck.in_channels=[64,128,256,512]', 'train_cfg.max_epochs=1'),
+        'train_dataloader.dataset.pipeline.2.scale=(96,96)',
+        'val_dataloader.dataset.pipeline.1.scale=(96,96)',
+    ]
+    for split in ('train', 'val'):
+        options += [
+            f'{split}_dataloader.dataset.data_root={tiny_data}/',
+            f'{split}_dataloader.dataset.ann_file=annotations.json',
+            f'{split}_dataloader.dataset.data_prefix.img=images/',
+            f"{split}_dataloader.dataset.metainfo.classes=('tree',)",
+        ]
+    text = mim(
+        *('train', 'mmdet_klrpn', 'faster-rcnn_r50_fpn_kl-rpn_1x_coco.py'),
+        *('--work-dir', tmp_path, '--cfg-options', *options),
     )
     assert 'we find the config file' in text
     assert (tmp_path / 'epoch_1.pth').exists()
@@ -223,12 +226,9 @@ def test_one_option_makes_kl_rpn_of_a_config(
 
 
 def test_run_finds_our_tools(mim, tmp_path):
-    source, out = tmp_path / 'torchvision.pt', tmp_path / 'mmdet.pth'
-    torch.save(mobilenet_v2().state_dict(), source)
-    tool = 'mobilenetv2_to_mmdet'
-    text = mim('run', 'mmdet_klrpn', tool, out, '--source', source)
-    assert f'{out}: weights for mmdet MobileNetV2' in text
-    assert out.exists()
+    out = tmp_path / 'rpn_r50_fpn_kl-rpn_1x_coco.py'
+    mim('run', 'mmdet_klrpn', 'to_kl_rpn', 'rpn_r50_fpn_1x_coco.py', '-o', out)
+    assert 'KLRPNHead' in out.read_text()
 
 
 def test_search_lists_our_models(mim):

@@ -19,19 +19,15 @@ from typing import Dict, List
 
 import pandas as pd
 from analysis_tools.gallery import crowded, draw
-from dataset_converters import trees
 from mmdet.registry import DATASETS
-from model_converters import mobilenetv2_to_mmdet
 
 from mmdet_klrpn.apis import load_detector
 
 TOOLS = Path(__file__).resolve().parent
+STUDY = TOOLS.parent / 'projects' / 'kl_rpn_study'
 CONFIGS = {
-    name: str(TOOLS.parent / 'configs' / path)
-    for name, path in (
-        ('RPN', 'faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'),
-        ('KL-RPN', 'kl_rpn/faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees.py'),
-    )
+    name: str(STUDY / f'configs/faster-rcnn_mobilenetv2_fpn_{rest}.py')
+    for name, rest in (('RPN', '24e_trees'), ('KL-RPN', 'kl-rpn_24e_trees'))
 }
 # Options of tools/test.py; the second ones test the first stage alone.
 PROPOSALS = ['model.type=RPN', 'test_evaluator.type=ProposalMetric']
@@ -59,8 +55,10 @@ def main() -> None:
     work_dir = args.work_dir.resolve()
     started = time.time()
 
-    print('\n'.join(trees.convert(Path('data/trees'))))
-    mobilenetv2_to_mmdet.convert(Path('data/mobilenetv2.pth'))
+    for tool in ('trees.py', 'mobilenetv2_to_mmdet.py data/mobilenetv2.pth'):
+        script, *values = tool.split()
+        command = [sys.executable, str(STUDY / 'converters' / script), *values]
+        print(subprocess.check_output(command, text=True), end='')
     options = [f'randomness.seed={args.seed}']
     if args.epochs:
         options.append(f'train_cfg.max_epochs={args.epochs}')

@@ -5,15 +5,7 @@ from torch import nn
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """A model without what distributes, averages or augments it.
-
-    Args:
-        model (nn.Module): A model, perhaps in wrappers that call it
-            ``module``, such as DistributedDataParallel or DetTTAModel.
-
-    Returns:
-        nn.Module: The innermost.
-    """
+    """A model out of wrappers that call it ``module``, such as DetTTAModel."""
     while isinstance(getattr(model, 'module', None), nn.Module):
         model = model.module
     return model

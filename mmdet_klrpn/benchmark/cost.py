@@ -11,6 +11,8 @@ import torch
 from mmengine.analysis import get_model_complexity_info
 from torch import nn
 
+from .stages import Stages
+
 MIB = 2**20
 # Share of a training's log that is left out while caches fill.
 _WARM_UP = 0.1
@@ -69,8 +71,21 @@ def training_cost(folder: Path) -> Dict[str, float]:
     )
 
 
-def peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB: of tensors on a GPU, else of the whole process."""
+def inference_memory(stages: Stages, batches: List[dict]) -> float:
+    """Peak memory of inference in MiB.
+
+    On a GPU it is that of tensors, weights included, with the config's own
+    number of proposals; on a CPU that of the whole process so far.
+
+    Args:
+        stages (Stages): The detector.
+        batches (list[dict]): Batches of one image each, as they are loaded.
+    """
+    device = next(stages.model.parameters()).device
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+    for batch in batches:
+        stages.run(batch)
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / MIB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -29,7 +29,7 @@ from .columns import (
     PROPOSAL_NUMBERS,
     RECALL_NUMBERS,
 )
-from .cost import complexity, peak_memory, training_cost
+from .cost import complexity, inference_memory, training_cost
 from .detection import (
     by_area,
     evaluate,
@@ -44,8 +44,8 @@ from .recall import evaluate_proposals, name_recalls
 from .runs import DETECTIONS, GROUND_TRUTH, MATCHES, METRICS, Run
 from .stages import Stages, single_images
 
-# Only the number of proposals makes the operations of images differ.
-_FLOP_IMAGES = 5
+# Images that operations and memory, which hardly differ, are those of.
+_COST_IMAGES = 5
 _AREA_OF = dict(S='small', M='medium', L='large')
 Row = Tuple[str, str, float, int]  # metric, at, value and n of columns.py
 
@@ -90,13 +90,13 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
     device = torch.device(get_device())
     model = load_detector(config, checkpoint, device)
     stages = Stages(model)
-    batches = [
-        model.data_preprocessor(batch)
-        for batch in itertools.islice(single_images(loader), _FLOP_IMAGES)
-    ]
-    costs = dict(complexity(model, batches), **training_cost(run.folder))
+    batches = list(itertools.islice(single_images(loader), _COST_IMAGES))
+    costs = dict(
+        complexity(model, [model.data_preprocessor(b) for b in batches]),
+        **training_cost(run.folder),
+        inference_mb=inference_memory(stages, batches),
+    )
     seen = observe(stages, loader, [image['id'] for image in truth['images']])
-    costs['inference_mb'] = peak_memory(device)
     rows = [(metric, '', value, 0) for metric, value in costs.items()]
     rows += evaluate_all(truth, seen, run.folder / MATCHES)
     metrics = dict(

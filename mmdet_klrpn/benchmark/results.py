@@ -1,5 +1,6 @@
 """What finished runs say: one frame of values, one of differences."""
 
+import gzip
 import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -91,6 +92,12 @@ def _measured_runs(
         folder = run_of(work_dir, detector, 0).folder.parent
         for path in folder.glob(f'seed*/{METRICS}'):
             run = dict(json.loads(path.read_text()), folder=str(path.parent))
+            if run['split'] != plan.split:
+                raise ValueError(
+                    f'{path.parent} was measured on {run["split"]}, but the '
+                    f"plan's split is {plan.split}: remove {METRICS} there "
+                    'and run the plan, or report with the other split'
+                )
             other = found.setdefault(run['seed'], run)
             if other is not run:
                 raise ValueError(
@@ -116,9 +123,14 @@ def _check_ground_truth(runs: Dict[str, List[dict]]) -> None:
     folders = [Path(run['folder']) for own in runs.values() for run in own]
     if not folders:
         raise ValueError('nothing is measured: run the plan first')
-    truth = (folders[0] / GROUND_TRUTH).read_bytes()
-    for folder in folders[1:]:
-        if (folder / GROUND_TRUTH).read_bytes() != truth:
+    # Other hosts may compress the same otherwise.
+    truths = (
+        gzip.decompress((folder / GROUND_TRUTH).read_bytes())
+        for folder in folders
+    )
+    first = next(truths)
+    for folder, truth in zip(folders[1:], truths):
+        if truth != first:
             raise ValueError(
                 f'{folders[0]} and {folder} were measured on other images or '
                 'objects: measure one of them again'

@@ -30,8 +30,9 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Interval:
     squares = np.array([v.var(ddof=1) / len(v) for v in (one, two)])
     error = float(np.sqrt(squares.sum()))
     # Equal values have some variance where their mean is rounded.
-    if error <= 1e-12 * np.abs([*one, *two]).max():
-        return difference, difference, float(abs(difference) <= error)
+    rounding = 1e-12 * np.abs([*one, *two]).max()
+    if error <= rounding:
+        return difference, difference, float(abs(difference) <= rounding)
     freedom = error**4 / sum(squares**2 / [len(one) - 1, len(two) - 1])
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(difference) / error, freedom))

@@ -96,7 +96,7 @@ def show_p(p: float) -> str:
 
 
 def columns_of(results: Results, *names: str) -> List[Column]:
-    """Columns by name: 'AP', 'AR@100', or 'AP*' for all that AP is at.
+    """Columns by name: 'AP', 'AR@100', or 'AP*' for all with a value.
 
     Args:
         results (Results): Its frame tells at what a metric is measured.
@@ -106,7 +106,8 @@ def columns_of(results: Results, *names: str) -> List[Column]:
     for name in names:
         metric, star, step = name.partition('*')
         if star:
-            rows = results.frame[results.frame['metric'] == metric]
+            rows = results.frame.dropna(subset=['value'])
+            rows = rows[rows['metric'] == metric]
             ats = sorted(set(rows['at']) - {''}, key=as_number)
             columns += [(metric, at) for at in ats[:: int(step or 1)]]
         else:

@@ -52,15 +52,13 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
         random.Random(i).shuffle(order)
         for name in order:
             stages, batches = timed[name]
+            # A GPU may not hold all detectors at once.
+            stages.model.to(device)
             for (metric, at), ms in _time_image(stages, batches[i]).items():
                 taken.setdefault((name, metric, at), []).append(ms)
+            stages.model.to('cpu')
     rows = [
-        [
-            *key,
-            float(np.median(ms)),
-            _spread(ms),
-            len(ms),
-        ]
+        [*key, float(np.median(ms)), _spread(ms), len(ms)]
         for key, ms in taken.items()
     ]
     content = dict(environment=environment(device), rows=rows)
@@ -82,7 +80,9 @@ def _load(run: Run, device: torch.device) -> Timed:
     init_default_scope(config.get('default_scope', 'mmdet'))
     loader = Runner.build_dataloader(dict(config[f'{split}_dataloader']))
     batches = list(itertools.islice(single_images(loader), IMAGES))
-    return Stages(load_detector(config, checkpoint, device)), batches
+    stages = Stages(load_detector(config, checkpoint, device))
+    stages.model.to('cpu')
+    return stages, batches
 
 
 @torch.no_grad()

@@ -84,11 +84,7 @@ def _set_interface(local_rank: int) -> None:
 
 
 def interface_to(host: str) -> Optional[str]:
-    """Name of the network interface that leads to a host, if that is clear.
-
-    Args:
-        host (str): Its name or IPv4 address.
-    """
+    """Network interface that leads to a name or address, if that is clear."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         with suppress(OSError):
             probe.connect((host, 1))  # looks up the route and sends nothing

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT
+from conftest import KL_RPN_CONFIG, STUDY
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -11,9 +11,7 @@ from torch import nn
 import mmdet_klrpn  # noqa: F401
 from mmdet_klrpn.apis import FirstStage, propose, rpn_head
 
-RPN_CONFIG = (
-    ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
-)
+RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 
 
 def build(config, **options):

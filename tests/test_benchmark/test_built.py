@@ -52,7 +52,7 @@ def test_kl_rpn_is_what_it_trains():
             'KLDivLoss: loss_weight 1',
         ],
         'RPN box loss': [
-            'SmoothL1Loss: beta 0.111, loss_weight 1',
+            'L1Loss: loss_weight 1',
             'SmoothL1Loss: beta 0.111, loss_weight 10',
         ],
         'RPN assigner': [

@@ -223,7 +223,10 @@ def drive(background, tmp_path):
             env=env or without_gpu(),
         )
 
-    return call
+    # It inherits what the tests were started to ignore, as by nohup.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield call
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.slow
@@ -299,15 +302,15 @@ def test_slurm_gets_the_options_and_jobs_their_own_port(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('how', ['scontrol requeue', 'scancel -s USR2'])
-def test_a_requeued_job_goes_on(drive, slurm, tmp_path, how):
+def test_requeued_jobs_go_on(drive, slurm, tmp_path):
     # The first time it waits for its end, the second it finds its mark.
     once = f'[ -e mark ] && {MAKE} || {{ touch mark; exec sleep 1000; }}'
-    process = drive('slurm', once, env=slurm.env)
-    wait_until((tmp_path / 'd/seed0/mark').exists)
-    (number,) = jobs_of(slurm)
-    slurm.call(*how.split(), number)
-    assert process.wait(300) == 0
+    process = drive('slurm', once, once, env=slurm.env)
+    wait_until(lambda: len(list(tmp_path.glob('d/*/mark'))) == 2)
+    by_slurm, by_submitit = jobs_of(slurm)
+    slurm.call('scontrol', 'requeue', by_slurm)
+    slurm.call('scancel', '--signal=USR2', by_submitit)
+    assert process.wait(400) == 0
     assert (tmp_path / 'log').read_text().endswith('failed:\n')
 
 

@@ -13,8 +13,8 @@ def test_demo_prints_its_table_and_draws(tmp_path):
         *(sys.executable, 'tools/demo.py', '--epochs', 1, '--seed', 1),
         *('--work-dir', tmp_path),
     )
-    assert '56 tiles of 352x352, 738 boxes' in text
-    assert '12 tiles of 352x352, 337 boxes' in text
+    assert '56 images, 738 boxes' in text
+    assert '12 images, 337 boxes' in text
     table = (tmp_path / 'table.md').read_text()
     assert table in text
     assert 'one scene, one class and one seed' in text
@@ -35,6 +35,7 @@ def test_demo_prints_its_table_and_draws(tmp_path):
 
 @pytest.fixture
 def demo(monkeypatch):
+    # As for a script: its own folder comes first.
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     return load_tool('tools/demo.py')
 
@@ -54,7 +55,7 @@ def test_progress_reads_the_newest_line(demo, tmp_path):
 def test_a_failed_training_stops_the_other(demo, tmp_path, monkeypatch):
     (tmp_path / 'train.py').write_text(
         'import sys, time\n'
-        'if "kl_rpn" in sys.argv[1]:\n'
+        'if "kl-rpn" in sys.argv[1]:\n'
         '    raise OSError("disk full")\n'
         'time.sleep(120)\n'
     )

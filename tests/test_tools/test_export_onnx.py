@@ -210,7 +210,7 @@ def test_missing_package_is_named(missing, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_command_line_refuses_in_a_line(tmp_path):
-    name = 'configs/faster_rcnn/faster-rcnn_mobilenetv2_24e_trees.py'
+    name = 'projects/kl_rpn_study/configs/faster-rcnn_mobilenetv2_24e_trees.py'
     tool, out = 'tools/deployment/export_onnx.py', tmp_path / 'no.onnx'
     # Negated, the command must fail.
     text = run('bash', '-c', f'! {sys.executable} {tool} {name} -o {out}')

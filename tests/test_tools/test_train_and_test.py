@@ -202,7 +202,7 @@ def test_dist_train_and_dist_test_without_a_gpu(tiny_config, tmp_path):
 )
 def test_dist_train_of_the_paper_s_detectors(base, tiny_data, tmp_path):
     """Single map and R-FCN with OHEM, a rank without objects among them."""
-    base = ROOT / f'configs/kl_rpn/{base}.py'
+    base = ROOT / f'tests/configs/{base}.py'
     config = write_tiny_config(tmp_path / 'config.py', tiny_data, base)
     options = ['train_dataloader.dataset.filter_cfg.filter_empty_gt=False']
     if base.stem.startswith('rfcn'):

@@ -7,14 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, load_checkpoint, load_tool, write_tiny_config
+from conftest import STUDY, load_checkpoint, load_tool, write_tiny_config
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
-RPN_CONFIG = (
-    ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
-)
+RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 TOOL = 'tools/analysis_tools/visualize_proposals.py'
 
 

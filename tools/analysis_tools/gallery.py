@@ -19,20 +19,19 @@ from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINES = ROOT / 'configs' / 'faster_rcnn'
-COUNTERPARTS = ROOT / 'configs' / 'kl_rpn'
-# Of each pair of detectors: its title, its two configs and how many images.
+# Of each pair of detectors of the plan trees.yaml: its title, the config of
+# the one with RPN, their folders in the work folder, and how many images.
 PAIRS = (
     (
         'A feature pyramid',
         'faster-rcnn_mobilenetv2_fpn_24e_trees',
-        'faster-rcnn_mobilenetv2_fpn_kl-rpn_24e_trees',
+        ('fpn-rpn', 'fpn-kl-rpn'),
         3,
     ),
     (
         'A single map',
         'faster-rcnn_mobilenetv2_24e_trees',
-        'faster-rcnn_mobilenetv2_kl-rpn_24e_trees',
+        ('faster-r-cnn-rpn', 'faster-r-cnn-kl-rpn'),
         1,
     ),
 )
@@ -48,16 +47,9 @@ def main() -> None:
     args = parser.parse_args()
     page = args.docs / 'gallery.md'
     sections = [page.read_text().partition(MARK)[0] + MARK]
-    for title, baseline, counterpart, count in PAIRS:
-        sections.append(f'## {title}\n\n`{baseline}` and `{counterpart}`.\n')
-        models = []
-        for config in (
-            BASELINES / f'{baseline}.py',
-            COUNTERPARTS / f'{counterpart}.py',
-        ):
-            # The benchmark has trained it.
-            run = args.work_dir / config.stem / 'seed0' / 'epoch_24.pth'
-            models.append(load_detector(str(config), str(run)))
+    for title, baseline, folders, count in PAIRS:
+        sections.append(f'## {title}\n\n`{baseline}`, with RPN and KL-RPN.\n')
+        models = [load(args.work_dir / folder / 'seed0') for folder in folders]
         dataset = DATASETS.build(models[0].cfg.test_dataloader.dataset)
         for i in crowded(dataset)[:count]:
             picture = args.docs / 'images' / 'gallery' / f'{baseline}_{i}.jpg'
@@ -67,6 +59,11 @@ def main() -> None:
             sections.append(f'![{caption}]({path})\n\n{caption}\n')
             print(f'{picture}: {caption}')
     page.write_text('\n'.join(sections))
+
+
+def load(run: Path) -> nn.Module:
+    """A detector that the benchmark has trained."""
+    return load_detector(str(run / 'config.py'), str(run / 'epoch_24.pth'))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:

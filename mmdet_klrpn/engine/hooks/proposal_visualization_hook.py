@@ -52,9 +52,6 @@ class ProposalVisualizationHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Refuse a model that proposes nothing, before it is trained.
 
-        Args:
-            runner (Runner): The runner.
-
         Raises:
             ValueError: If its model has no region proposal head.
         """
@@ -62,11 +59,7 @@ class ProposalVisualizationHook(Hook):
             rpn_head(runner.model)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Decide whether images of this validation are drawn.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Decide whether images of this validation are drawn."""
         # Not by epochs: validations may be at any, or at iterations.
         due = self.interval > 0 and self._validations % self.interval == 0
         self._left = self.num_images if due else 0
@@ -80,14 +73,7 @@ class ProposalVisualizationHook(Hook):
         data_batch: dict,
         outputs: Sequence[DetDataSample],
     ) -> None:
-        """Draw the images of a batch, while some are left to draw.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict): What the data loader gave.
-            outputs (Sequence[DetDataSample]): What the detector gave.
-        """
+        """Draw the images of a batch, while some are left to draw."""
         if self._left > 0:
             self._draw(runner, data_batch)
 

@@ -35,12 +35,6 @@ class CheckpointRunner(Runner):
     def build_train_loop(self, loop: Union[BaseLoop, dict]) -> BaseLoop:
         """Build the training loop, and see that each class has annotations.
 
-        Args:
-            loop (BaseLoop | dict): As in mmengine.
-
-        Returns:
-            BaseLoop: The loop.
-
         Raises:
             ValueError: If no annotation file has a class of the training set.
         """
@@ -55,14 +49,6 @@ class CheckpointRunner(Runner):
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         """Load weights, as in mmengine.
-
-        Args:
-            filename (str): Path or URL.
-            *args: Further arguments of :meth:`Runner.load_checkpoint`.
-            **kwargs: Likewise.
-
-        Returns:
-            dict: The checkpoint.
 
         Raises:
             RuntimeError: If the file is no checkpoint, or none of its weights
@@ -91,11 +77,6 @@ class CheckpointRunner(Runner):
 
     def resume(self, filename: str, *args, **kwargs) -> None:
         """Resume a training, as in mmengine.
-
-        Args:
-            filename (str): Path or URL.
-            *args: Further arguments of :meth:`Runner.resume`.
-            **kwargs: Likewise.
 
         Raises:
             RuntimeError: As :meth:`load_checkpoint`, or if the checkpoint

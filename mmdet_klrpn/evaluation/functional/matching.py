@@ -103,9 +103,5 @@ def proposal_errors(
 
 
 def concatenate(images: Sequence[ProposalErrors]) -> ProposalErrors:
-    """Errors of all images in one.
-
-    Args:
-        images (Sequence[ProposalErrors]): One of each image, at least one.
-    """
+    """Errors of all images, of which there is at least one, in one."""
     return ProposalErrors(*map(np.concatenate, zip(*images)))

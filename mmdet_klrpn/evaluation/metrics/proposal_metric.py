@@ -82,11 +82,6 @@ class ProposalMetric(CocoMetric):
 
         Errors, of a few proposals an image, are found before ranks gather
         their results, which stay small.
-
-        Args:
-            data_batch (dict): A batch of data from the dataloader.
-            data_samples (Sequence[dict]): A batch of data samples that
-                contain predictions.
         """
         super().process(data_batch, data_samples)
         own = self.results[len(self.results) - len(data_samples) :]

@@ -86,11 +86,7 @@ def check_losses(
 
 
 def broken_proposals(img_meta: dict) -> str:
-    """What is wrong with an image's proposals, and what to do about it.
-
-    Args:
-        img_meta (dict): Meta information of the image.
-    """
+    """What is wrong with an image's proposals, and what to do about it."""
     return (
         f'proposals of image {img_meta.get("img_id")} '
         f'({img_meta.get("img_path")}) are not finite: the weights have '
@@ -100,11 +96,7 @@ def broken_proposals(img_meta: dict) -> str:
 
 
 def is_autocast(values: Tensor) -> bool:
-    """Whether autocast is on for a tensor's device.
-
-    Args:
-        values (Tensor): Any.
-    """
+    """Whether autocast is on for a tensor's device."""
     try:
         return torch.is_autocast_enabled(values.device.type)
     except TypeError:  # before torch 2.4

@@ -3,7 +3,7 @@
 import pytest
 import sweep
 import torch
-from conftest import ROOT
+from conftest import ROOT, STUDY
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
@@ -14,8 +14,8 @@ from mmdet_klrpn.utils.conversion import mmdet_configs
 
 PRIOR = dict(objectness_prior=True, objectness_power=1.0)
 OHEM = dict(type='OHEMSampler', num=16, pos_fraction=0.25)
-RFCN = ROOT / 'configs/kl_rpn/rfcn_mobilenetv2_kl-rpn_8e_stamps.py'
-FASTER_RCNN = ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_8e_stamps.py'
+RFCN = ROOT / 'tests/configs/rfcn_mobilenetv2_kl-rpn_8e_stamps.py'
+FASTER_RCNN = STUDY / 'faster-rcnn_mobilenetv2_8e_stamps.py'
 POOL = dict(type='PSRoIPool', output_size=3)
 
 

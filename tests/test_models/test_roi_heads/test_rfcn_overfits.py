@@ -4,9 +4,9 @@ import json
 import sys
 
 import pytest
-from conftest import ROOT, run, write_tiny_config, write_tiny_data
+from conftest import STUDY, run, write_tiny_config, write_tiny_data
 
-BASE = ROOT / 'configs/rfcn/rfcn_mobilenetv2_24e_trees.py'
+BASE = STUDY / 'rfcn_mobilenetv2_24e_trees.py'
 # A backbone of 64 channels at stride 16, to be trained from nothing.
 OVERRIDES = """
 model['backbone'] = dict(

@@ -26,11 +26,7 @@ _LOW_QUALITY = 1 << 62
 
 
 def min_relevant_iou(assigner: MaxIoUAssigner) -> float:
-    """The IoU below which the thresholds treat anchors as if it were 0.
-
-    Args:
-        assigner (MaxIoUAssigner): As built from ``train_cfg``.
-    """
+    """The IoU below which the thresholds treat anchors as if it were 0."""
     low, high = _negative_range(assigner)
     least = min(assigner.pos_iou_thr, high)
     if low > 0:
@@ -42,9 +38,6 @@ def min_relevant_iou(assigner: MaxIoUAssigner) -> float:
 
 def why_not_on_grid(assigner: object) -> Optional[str]:
     """Say why :func:`assign_on_grid` cannot stand in for an assigner.
-
-    Args:
-        assigner (object): As built from ``train_cfg``.
 
     Returns:
         str | None: The reason, a clause about the assigner; None if it can.

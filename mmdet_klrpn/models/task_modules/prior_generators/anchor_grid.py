@@ -219,11 +219,6 @@ def anchor_grid(
 
 
 def grid_of_maps(generator: AnchorGenerator, maps: List[Tensor]) -> AnchorGrid:
-    """The :class:`AnchorGrid` of predictions.
-
-    Args:
-        generator (AnchorGenerator): Gives base anchors and strides.
-        maps (list[Tensor]): Per level, (N, any, H, W).
-    """
+    """The :class:`AnchorGrid` of predictions, (N, any, H, W) per level."""
     sizes = tuple(tuple(map(int, level.shape[-2:])) for level in maps)
     return anchor_grid(generator, sizes, maps[0].device)

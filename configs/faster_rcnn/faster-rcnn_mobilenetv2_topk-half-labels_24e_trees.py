@@ -1,4 +1,0 @@
-# The stronger baseline, with labels as in the half-labels config.
-_base_ = 'faster-rcnn_mobilenetv2_topk_24e_trees.py'
-train_dataloader = dict(
-    dataset=dict(ann_file='annotations/train_half.json'))

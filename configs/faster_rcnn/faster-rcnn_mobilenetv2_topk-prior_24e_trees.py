@@ -1,4 +1,0 @@
-# The second stage learns what the proposals' scores tell it.
-_base_ = 'faster-rcnn_mobilenetv2_topk_24e_trees.py'
-model = dict(
-    roi_head=dict(type='ObjectnessRoIHead', objectness_prior=True))

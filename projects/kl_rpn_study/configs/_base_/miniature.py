@@ -1,0 +1,36 @@
+# What both data sets share: images of 352 pixels, AdamW and COCO's measures.
+_base_ = '../../../../configs/_base_/default_runtime.py'
+
+train_dataloader = dict(
+    batch_size=2, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='CocoDataset',
+        ann_file='annotations/train.json', data_prefix=dict(img='train/'),
+        filter_cfg=dict(filter_empty_gt=True)))
+val_dataloader = dict(
+    batch_size=1, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CocoDataset',
+        ann_file='annotations/test.json', data_prefix=dict(img='test/'),
+        test_mode=True,
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(352, 352), keep_ratio=True),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs', meta_keys=(
+                'img_id', 'img_path', 'ori_shape', 'img_shape',
+                'scale_factor')),
+        ]))
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(type='CocoMetric')
+train_cfg = dict(type='EpochBasedTrainLoop')
+val_cfg, test_cfg = dict(type='ValLoop'), dict(type='TestLoop')
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4),
+    clip_grad=dict(max_norm=10.0))
+# All detectors see the same initial weights and order of images.
+randomness = dict(seed=0)
+auto_scale_lr = dict(enable=False, base_batch_size=2)

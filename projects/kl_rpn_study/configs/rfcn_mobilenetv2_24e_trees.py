@@ -1,0 +1,5 @@
+_base_ = ['_base_/rfcn_mobilenetv2.py', '_base_/trees.py']
+model = dict(
+    # Crowns are 8 to 106 pixels wide, half of them 29 to 53.
+    rpn_head=dict(anchor_generator=dict(scales=[0.75, 1.5, 3, 4.5])),
+    roi_head=dict(bbox_head=dict(num_classes=1)))

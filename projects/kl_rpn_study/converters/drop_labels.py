@@ -1,0 +1,65 @@
+#!/usr/bin/env python
+"""Leave objects of a COCO file unlabelled, at random.
+
+Trained on the result, a detector takes what nobody labelled for background.
+The same objects are dropped on every machine.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mmdet_klrpn.utils import check_output
+
+
+def drop_labels(dataset: dict, keep: float, seed: int = 0) -> dict:
+    """Keep each object with the same probability; images stay.
+
+    Args:
+        dataset (dict): As in a COCO file. Regions (``iscrowd``) stay: they are
+            no objects, but say where not to look.
+        keep (float): The probability, in (0, 1].
+        seed (int): Of the draw.
+
+    Raises:
+        ValueError: If ``keep`` is out of its range, or no object is left.
+    """
+    if not 0 < keep <= 1:
+        raise ValueError(f'--keep must be in (0, 1], but is {keep}')
+    annotations = dataset.get('annotations', [])
+    drawn = np.random.RandomState(seed).rand(len(annotations))
+    kept = [
+        annotation
+        for annotation, number in zip(annotations, drawn)
+        if annotation.get('iscrowd', 0) or number < keep
+    ]
+    if not kept:
+        raise ValueError(
+            f'--keep {keep} leaves none of {len(annotations)} objects: '
+            'raise it'
+        )
+    return dict(dataset, annotations=kept)
+
+
+def main() -> None:
+    """Drop labels as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, help='COCO annotations')
+    parser.add_argument('out', type=Path, help='where the rest is written to')
+    parser.add_argument('--keep', type=float, required=True)
+    args = parser.parse_args()
+    dataset = json.loads(args.source.read_text())
+    try:
+        check_output(args.out, args.source)
+        rest = drop_labels(dataset, args.keep)
+    except ValueError as error:
+        parser.error(str(error))
+    args.out.write_text(json.dumps(rest))
+    counts = [len(data['annotations']) for data in (rest, dataset)]
+    print(f'{args.out}: {counts[0]} of {counts[1]} objects')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,2 @@
+_base_ = '../../projects/kl_rpn_study/configs/faster-rcnn_mobilenetv2_24e_trees.py'
+model = dict(rpn_head=dict(type='KLRPNHead'))

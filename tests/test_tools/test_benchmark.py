@@ -4,11 +4,11 @@ import json
 import sys
 
 import pytest
-from conftest import ROOT, run, write_tiny_config
+from conftest import STUDY, run, write_tiny_config
 from processes import without_gpu
 
 BENCHMARK = (sys.executable, 'tools/benchmark.py')
-RPN = ROOT / 'configs/faster_rcnn/faster-rcnn_mobilenetv2_fpn_24e_trees.py'
+RPN = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def interrupt(number: int, _: object) -> None:
 
 def make_queue(args: argparse.Namespace) -> object:
     """Where jobs run."""
-    from mmdet_klrpn.benchmark.jobs import LocalQueue, SlurmQueue
+    from mmdet_klrpn.benchmark.queues import LocalQueue, SlurmQueue
 
     words = [word.lstrip('-').partition('=') for word in args.sbatch]
     options = {name: getattr(args, name) for name in SBATCH}

@@ -1,95 +1,20 @@
-"""Run a plan's jobs through submitit: side by side here, or in Slurm's queue.
+"""Find the jobs of a plan, and run them."""
 
-A job has succeeded if the file that it makes is there. So nothing depends on
-Slurm's accounting, which many a cluster does not have.
-"""
-
-import math
 import os
 import signal
-import subprocess
 import time
 from contextlib import contextmanager, suppress
-from itertools import takewhile
-from pathlib import Path
-from typing import (
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
-from unittest.mock import patch
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
-import submitit
-import torch
 from mmengine.config import Config
 
 from .fields import Preparation
 from .plan import Plan
 from .progress import Display
-from .runs import METRICS, TIMINGS, run_of, write_config
-from .tasks import (
-    JOBS,
-    LOG,
-    Step,
-    Task,
-    call,
-    measuring,
-    note_phases,
-    phases,
-    training,
-)
+from .runs import METRICS, TIMINGS, measured_runs, run_of, write_config
+from .tasks import Job, call, measuring, training
 
-GPUS_PER_NODE = 8
-SECONDS_BETWEEN_CALLS = 10  # of squeue
-SECONDS_FOR_FILES = 15  # until a shared disk shows what a job has written
-_SECONDS_TO_END = 20
-_ENOUGH = 10**7
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Job(NamedTuple):
-    """What a detector's run, or the plan, lacks.
-
-    Attributes:
-        name (str): What progress calls it.
-        detector (str): The detector's name, or '' of the timings.
-        folder (Path): Its log and its locks go there.
-        steps (tuple[Step]): Its commands.
-        gpus (int): Number of its processes.
-        after (str): Name of the job that must have succeeded before, or ''.
-    """
-
-    name: str
-    detector: str
-    folder: Path
-    steps: Tuple[Step, ...]
-    gpus: int = 1
-    after: str = ''
-
-    @property
-    def files(self) -> Path:
-        """Folder of submitit's files, by which Slurm's jobs are known."""
-        return (self.folder / JOBS / self.steps[-1].phase).resolve()
-
-    @property
-    def log(self) -> Path:
-        """What its commands print or, if none has begun, submitit does."""
-        own, since = self.folder / LOG, os.path.getmtime
-        begun = map(since, self.files.glob('*_submitted.pkl'))
-        if own.is_file() and since(own) >= max(begun, default=0):
-            return own
-        return max(self.files.glob('*_log.*'), key=since, default=own)
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether what it makes is there."""
-        os.listdir(self.folder)  # makes a shared disk look again
-        return self.steps[-1].is_done(self.folder)
 
 
 def write_configs(plan: Plan, configs: Dict[str, Config]) -> None:
@@ -131,242 +56,15 @@ def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
 def timing_job(plan: Plan) -> Optional[Job]:
     """The job that times all detectors; None if their times are there."""
     makes = plan.work_dir / TIMINGS
-    runs = [run_of(plan.work_dir, d, 0) for d in plan.detectors]
     since = os.path.getmtime
-    times = [since(run.folder / METRICS) for run in runs if run.measured]
+    runs = measured_runs(plan, plan.work_dir).values()
+    times = [since(run.folder / METRICS) for run in runs]
     if not times or (makes.is_file() and since(makes) > max(times)):
         return None
     with suppress(FileNotFoundError):
         makes.unlink()
     step = measuring('time', plan.work_dir)
     return Job('timings', '', plan.work_dir, (step,))
-
-
-class LocalQueue:
-    """Jobs on this machine: one for each group of GPUs, or of cores.
-
-    Args:
-        gpus (int): Processes of a training.
-        jobs (int, optional): How many jobs run side by side.
-
-    Raises:
-        ValueError: If the GPUs do not suffice for a training.
-    """
-
-    patience = 0
-
-    def __init__(self, gpus: int, jobs: Optional[int] = None) -> None:
-        devices = visible_gpus()
-        if devices and gpus > len(devices):
-            raise ValueError(
-                f'--gpus {gpus}, but {len(devices)} are visible: '
-                f'{", ".join(devices)}'
-            )
-        cores = len(os.sched_getaffinity(0))
-        count = jobs or max((len(devices) or cores) // gpus, 1)
-        threads = max(cores // (count * gpus), 1)
-        self.slots: List[Dict[str, str]] = []
-        for i in range(count):
-            slot = {'OMP_NUM_THREADS': str(threads)}
-            if devices:
-                first = i % max(len(devices) // gpus, 1) * gpus
-                own = devices[first : first + gpus]
-                slot['CUDA_VISIBLE_DEVICES'] = ','.join(own)
-            self.slots.append(slot)
-        self.free = list(self.slots)
-        self.running: Dict[str, Tuple[Job, dict, submitit.LocalJob]] = {}
-
-    def describe(self, job: Job) -> str:
-        """How a job would run."""
-        return f'{job.gpus} processes, {self.slots[0]}'
-
-    def submit(self, job: Job) -> bool:
-        """Start a job, if there is a place for it."""
-        if not self.free:
-            return False
-        executor = submitit.LocalExecutor(fresh_folder(job))
-        executor.update_parameters(
-            tasks_per_node=job.gpus, timeout_min=_ENOUGH
-        )
-        slot = self.free.pop(0)
-        task = Task(job.folder, job.steps, slot, os.getpid())
-        self.running[job.name] = job, slot, executor.submit(task)
-        return True
-
-    def states(self) -> Dict[str, str]:
-        """'running', of each job that was submitted and has not ended."""
-        for name, (_, slot, process) in list(self.running.items()):
-            if process.done():
-                self.free.append(slot)
-                del self.running[name]
-        return dict.fromkeys(self.running, 'running')
-
-    def cancel(self) -> None:
-        """End all jobs, and wait until nothing of them is left."""
-        told, end = set(), time.monotonic() + _SECONDS_TO_END
-        while self.states():
-            for *_, process in self.running.values():
-                # Submitit's controller ends with its tasks, its children. If
-                # it were told to end, it would leave what they have started.
-                number = process._process.pid
-                tasks = Path(f'/proc/{number}/task/{number}/children')
-                with suppress(ProcessLookupError, FileNotFoundError):
-                    for task in {*tasks.read_text().split()} - told:
-                        told.add(task)
-                        os.kill(int(task), signal.SIGINT)
-                if time.monotonic() > end:
-                    process._process.kill()
-            time.sleep(0.1)
-
-
-class SlurmQueue:
-    """Jobs in the queue of a Slurm cluster.
-
-    Args:
-        gpus (int): Processes of a training.
-        options (dict[str, str]): Of sbatch, by its long names.
-        jobs (int, optional): How many jobs are in the queue at once.
-    """
-
-    patience = SECONDS_FOR_FILES
-    slots: Tuple[Dict[str, str], ...] = ()
-
-    def __init__(
-        self, gpus: int, options: Dict[str, str], jobs: Optional[int] = None
-    ) -> None:
-        self.options, self.most = options, jobs or math.inf
-        self.places: Dict[str, Path] = {}  # files, by job's name
-        self.listed: Dict[str, Tuple[str, Path]] = {}  # state and files, by id
-        self.looked = -math.inf
-        self.parameters(gpus)
-
-    def describe(self, job: Job) -> str:
-        """How a job would be submitted."""
-        found = self.parameters(job.gpus)
-        words = ['sbatch', f'--nodes={found["nodes"]}']
-        words.append(f'--ntasks-per-node={found["ntasks_per_node"]}')
-        for key, value in found['additional_parameters'].items():
-            words.append(f'--{key}' if value is True else f'--{key}={value}')
-        return ' '.join(words)
-
-    def parameters(self, gpus: int) -> Dict[str, object]:
-        """Submitit's parameters of a job.
-
-        Args:
-            gpus (int): Its number of processes.
-
-        Raises:
-            ValueError: If they cannot be spread evenly over nodes.
-        """
-        own = {'cpus-per-task': '4', 'requeue': True, **self.options}
-        per_node = own.pop('ntasks-per-node', None) or GPUS_PER_NODE
-        nodes = -(-gpus // int(per_node))
-        if gpus % nodes:
-            raise ValueError(
-                f'--gpus {gpus} cannot be spread evenly over {nodes} nodes '
-                f'of {per_node}: give a multiple of {per_node}'
-            )
-        if not {'gres', 'gpus-per-node', 'gpus-per-task', 'gpus'} & own.keys():
-            own['gres'] = f'gpu:{gpus // nodes}'
-        return dict(
-            nodes=nodes,
-            ntasks_per_node=gpus // nodes,
-            stderr_to_stdout=True,
-            wckey=None,
-            # Later versions than 22.05 of srun ask for one core otherwise.
-            setup=['export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK'],
-            srun_args=['--kill-on-bad-exit=1', '--wait=0'],
-            additional_parameters=own,
-        )
-
-    def submit(self, job: Job) -> bool:
-        """Queue a job, or find the one that an earlier call has queued."""
-        if self.looked == -math.inf:
-            self._look()
-        self.places[job.name] = place = job.files
-        live = self.states()
-        if job.name in live:
-            return True
-        if len(live) >= self.most:
-            return False
-        executor = _Executor(fresh_folder(job), max_num_timeout=_ENOUGH)
-        executor.update_parameters(
-            job_name=job.name, **self.parameters(job.gpus)
-        )
-        try:
-            queued = executor.submit(Task(job.folder, job.steps, {}))
-        except RuntimeError as error:
-            if not live:
-                raise RuntimeError(f'sbatch: {error}') from None
-            self.most = len(live)  # as many as the cluster allows, it seems
-            return False
-        self.listed[queued.job_id] = 'PENDING', place
-        return True
-
-    def states(self) -> Dict[str, str]:
-        """'waiting' or 'running', of each job that has not ended."""
-        if time.monotonic() - self.looked > SECONDS_BETWEEN_CALLS:
-            self._look()
-        found = {place: state for state, place in self.listed.values()}
-        return {
-            name: 'waiting' if found[place] == 'PENDING' else 'running'
-            for name, place in self.places.items()
-            if place in found
-        }
-
-    def cancel(self) -> None:
-        """Cancel all jobs, and wait for their end."""
-        places = set(self.places.values())
-        for wait in (*[1] * 3 * _SECONDS_TO_END, 0):
-            self._look()
-            left = [n for n, (_, at) in self.listed.items() if at in places]
-            if not left:
-                return
-            # Tasks end by the first at once, and others by the second.
-            for words in (['--signal=INT'], []):
-                subprocess.run(['scancel', '--quiet', *words, *left])
-            time.sleep(wait)
-        print(f'still in the queue: run scancel {" ".join(left)}')
-
-    def _look(self) -> None:
-        """List the state and script of every job that has not ended."""
-        words = ['squeue', '-h', '-u', str(os.getuid()), '-o', '%i|%T|%o']
-        result = subprocess.run(words, capture_output=True, text=True)
-        now = time.monotonic()
-        if not result.returncode:
-            self.listed, self.looked = {}, now
-            for line in result.stdout.splitlines():
-                number, state, script = line.split('|', 2)
-                self.listed[number] = state, Path(script).resolve().parent
-        elif now - self.looked > 600:  # its controller may be restarting
-            raise RuntimeError(f'squeue fails: {result.stderr.strip()}')
-
-
-class _Executor(submitit.SlurmExecutor):
-    """Leaves the time limit to the partition if the user names none."""
-
-    def _make_submission_file_text(self, command: str, uid: str) -> str:
-        with patch.dict(self.parameters, time=None):
-            return super()._make_submission_file_text(command, uid)
-
-
-def fresh_folder(job: Job) -> Path:
-    """The folder for submitit's files of a job, without those of old ones."""
-    job.files.mkdir(parents=True, exist_ok=True)
-    for path in job.files.glob('*.pkl'):  # another job may get its number
-        path.unlink()
-    notes = phases(job.folder).items()
-    note_phases(job.folder, {x: note for x, note in notes if 'took' in note})
-    return job.files
-
-
-def visible_gpus() -> List[str]:
-    """GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if named is None:
-        return [str(i) for i in range(torch.cuda.device_count())]
-    names = (name.strip() for name in named.split(','))
-    return list(takewhile(lambda name: name and name[0] != '-', names))
 
 
 def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
@@ -402,9 +100,10 @@ def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
                         continue
                     since = ended.setdefault(job.name, time.monotonic())
                     late = time.monotonic() - since > queue.patience
-                    if job.succeeded or late:
-                        results[job.name] = job.succeeded
-                        show.end(job, job.succeeded)
+                    succeeded = job.succeeded
+                    if succeeded or late:
+                        results[job.name] = succeeded
+                        show.end(job, succeeded)
                 show.update(states)
                 time.sleep(0.5)
         except BaseException:

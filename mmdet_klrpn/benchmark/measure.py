@@ -9,16 +9,12 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
-from ..apis import load_detector
 from ..datasets.leaf_datasets import leaf_datasets
+from ..utils.output_files import write_whole
 from .bootstrap import collect_matches, name_precisions, save_matches
 from .built import describe
 from .columns import (
@@ -42,7 +38,7 @@ from .ground_truth import read_ground_truth
 from .provenance import environment, trained_with
 from .recall import evaluate_proposals, name_recalls
 from .runs import DETECTIONS, GROUND_TRUTH, MATCHES, METRICS, Run
-from .stages import Stages, single_images
+from .stages import Stages, open_run, single_images
 
 # Images that operations and memory, which hardly differ, are those of.
 _COST_IMAGES = 5
@@ -81,15 +77,9 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
         ValueError: If the weights do not fit, the detector proposes no
             regions, or the split has no COCO annotations.
     """
-    config = Config.fromfile(run.config)
-    text = config.pretty_text  # building the model changes it
-    init_default_scope(config.get('default_scope', 'mmdet'))
-    loader = Runner.build_dataloader(dict(config[f'{split}_dataloader']))
-    classes = loader.dataset.metainfo['classes']
+    config, loader, stages = open_run(run, checkpoint, split)
+    model, classes = stages.model, loader.dataset.metainfo['classes']
     truth = read_ground_truth(config, classes, split)
-    device = torch.device(get_device())
-    model = load_detector(config, checkpoint, device)
-    stages = Stages(model)
     batches = list(itertools.islice(single_images(loader), _COST_IMAGES))
     costs = dict(
         complexity(model, [model.data_preprocessor(b) for b in batches]),
@@ -112,17 +102,15 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
         rows=[[m, at, None if v != v else v, n] for m, at, v, n in rows],
         built=describe(model),
         training=trained_with(run.folder),
-        environment=environment(device),
-        resolved_config=text,
+        environment=environment(next(model.parameters()).device),
+        resolved_config=config.pretty_text,
     )
     truth_bytes = gzip.compress(json.dumps(truth).encode(), mtime=0)
     (run.folder / GROUND_TRUTH).write_bytes(truth_bytes)
     if stages.roi_head:
         _save_detections(run.folder / DETECTIONS, seen.detections[''])
     # Last, since it says that all is there.
-    part = run.folder / f'{METRICS}.part'
-    part.write_text(json.dumps(metrics, indent=1))
-    part.replace(run.folder / METRICS)
+    write_whole(run.folder / METRICS, json.dumps(metrics, indent=1))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .runs import Run
-from .tasks import LOG, phases
+from .tasks import LOG, Job, phases
 
 SECONDS_BETWEEN_LINES = 30
 _TRAIN = re.compile(
@@ -31,7 +31,7 @@ class Display:
         slots (int): How many run side by side; 0 if a queue decides.
     """
 
-    def __init__(self, jobs: Sequence[object], slots: int) -> None:
+    def __init__(self, jobs: Sequence[Job], slots: int) -> None:
         self.jobs, self.slots = list(jobs), slots
         self.states = {job.name: 'waiting' for job in jobs}
         # Of the phase that a job is in: where it is, and the seconds left.
@@ -59,7 +59,7 @@ class Display:
         if self.live:
             self.live.stop()
 
-    def end(self, job: object, succeeded: bool) -> None:
+    def end(self, job: Job, succeeded: bool) -> None:
         """Note that a job has ended, and show why it failed."""
         self.states[job.name] = 'done' if succeeded else 'failed'
         lines = [f'{job.name}: {self.states[job.name]}']
@@ -98,7 +98,7 @@ class Display:
                 took = self.took.setdefault((detector, phase), [])
                 took.append(note['took'] / share)
 
-    def _phase(self, job: object) -> str:
+    def _phase(self, job: Job) -> str:
         """The phase of a running job, 'starting' before the first."""
         notes = phases(job.folder)
         own = (step.phase for step in job.steps)
@@ -123,7 +123,7 @@ class Display:
         return phase
 
     def _where(
-        self, job: object, epoch: Optional[int], iteration: int, number: int
+        self, job: Job, epoch: Optional[int], iteration: int, number: int
     ) -> Tuple[str, float]:
         """Where a training is, in words and as a share."""
         share = iteration / number
@@ -135,7 +135,7 @@ class Display:
         share = (epoch - 1 + share) / epochs
         return f'epoch {epoch}/{epochs} {iteration}/{number}', share
 
-    def _mean(self, job: object, phase: str) -> Optional[float]:
+    def _mean(self, job: Job, phase: str) -> Optional[float]:
         """Seconds of a phase that a job has before it, None if unknown."""
         key = job.detector, phase
         took = self.took.get(
@@ -144,7 +144,7 @@ class Display:
         share = self.share[job.name] if phase == 'training' else 1
         return share * sum(took) / len(took) if took else None
 
-    def left(self, job: object) -> Tuple[float, bool]:
+    def left(self, job: Job) -> Tuple[float, bool]:
         """Seconds that a job still takes at least, and whether that is all.
 
         A training's speed is that of this start, so it counts validation.

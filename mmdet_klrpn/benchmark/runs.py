@@ -5,7 +5,7 @@ import fcntl
 import re
 import shutil
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -76,6 +76,17 @@ class Run(NamedTuple):
 def run_of(work_dir: Path, detector: Detector, seed: int) -> Run:
     """The run of a detector and a seed."""
     return Run(work_dir / slug(detector.name) / f'seed{seed}')
+
+
+def measured_runs(plan: Plan, work_dir: Path) -> Dict[str, Run]:
+    """The first measured run of each detector that has one, by its name."""
+    found: Dict[str, Run] = {}
+    for detector in plan.detectors:
+        for seed in plan.seeds_of(detector):
+            run = run_of(work_dir, detector, seed)
+            if run.measured:
+                found.setdefault(detector.name, run)
+    return found
 
 
 class Measurable(NamedTuple):

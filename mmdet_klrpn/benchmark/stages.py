@@ -1,14 +1,20 @@
 """The two stages of a detector, run one by one."""
 
-from typing import Iterator
+import copy
+from typing import Iterator, Tuple
 
 import torch
 from mmcv.ops import MaskedConv2d
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmdet_klrpn.apis import rpn_head
+from ..apis import load_detector, rpn_head
+from .runs import Run
 
 
 class Stages:
@@ -71,6 +77,30 @@ class Stages:
         self.load(batch)
         proposals = self.propose(self.number)
         return self.detect(proposals) if self.roi_head else proposals
+
+
+def open_run(
+    run: Run, checkpoint: str, split: str
+) -> Tuple[Config, DataLoader, Stages]:
+    """Load what a run has trained, and the images to measure it on.
+
+    Args:
+        run (Run): Its folder has the resolved config.
+        checkpoint (str): Path or URL of its weights.
+        split (str): 'test' or 'val'.
+
+    Returns:
+        tuple[Config, DataLoader, Stages]: The config, as it is written there,
+        the images' loader, and the detector on this machine's device.
+
+    Raises:
+        ValueError: If the weights do not fit, or it proposes no regions.
+    """
+    config = Config.fromfile(run.config)
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    loader = Runner.build_dataloader(dict(config[f'{split}_dataloader']))
+    model = load_detector(copy.deepcopy(config), checkpoint, get_device())
+    return config, loader, Stages(model)
 
 
 def single_images(loader: DataLoader) -> Iterator[dict]:

@@ -1,4 +1,4 @@
-"""A benchmark's job, as it runs on whatever machine it is given."""
+"""A benchmark's job, and how it runs on whatever machine it is given."""
 
 import ctypes
 import fcntl
@@ -12,13 +12,14 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Sequence
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
 from ..utils.launchers import job_port
+from ..utils.output_files import write_whole
 from ..utils.package_folders import package_folder
 from .runs import METRICS, TIMINGS, Run
 
@@ -68,6 +69,46 @@ def measuring(command: str, folder: Path) -> Step:
     tool = str(package_folder('tools') / 'benchmark.py')
     phase = 'measuring' if command == 'measure' else 'timing'
     return Step(phase, [sys.executable, tool, command, str(folder)])
+
+
+class Job(NamedTuple):
+    """What a detector's run, or the plan, lacks.
+
+    Attributes:
+        name (str): What progress calls it.
+        detector (str): The detector's name, or '' of the timings.
+        folder (Path): Its log and its locks go there.
+        steps (tuple[Step]): Its commands.
+        gpus (int): Number of its processes.
+        after (str): Name of the job that must have succeeded before, or ''.
+    """
+
+    name: str
+    detector: str
+    folder: Path
+    steps: Tuple[Step, ...]
+    gpus: int = 1
+    after: str = ''
+
+    @property
+    def files(self) -> Path:
+        """Folder of submitit's files, by which Slurm's jobs are known."""
+        return (self.folder / JOBS / self.steps[-1].phase).resolve()
+
+    @property
+    def log(self) -> Path:
+        """What its commands print or, if none has begun, submitit does."""
+        own, since = self.folder / LOG, os.path.getmtime
+        begun = map(since, self.files.glob('*_submitted.pkl'))
+        if own.is_file() and since(own) >= max(begun, default=0):
+            return own
+        return max(self.files.glob('*_log.*'), key=since, default=own)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether what it makes is there."""
+        os.listdir(self.folder)  # makes a shared disk look again
+        return self.steps[-1].is_done(self.folder)
 
 
 class Task:
@@ -211,6 +252,4 @@ def phases(folder: Path) -> Dict[str, Dict[str, float]]:
 
 def note_phases(folder: Path, notes: Dict[str, Dict[str, float]]) -> None:
     """Write what :func:`phases` reads."""
-    part = folder / JOBS / 'phases.part'
-    part.write_text(json.dumps(notes))
-    part.replace(folder / JOBS / 'phases.json')
+    write_whole(folder / JOBS / 'phases.json', json.dumps(notes))

@@ -8,18 +8,15 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from torch.utils.benchmark import Timer
 
-from ..apis import load_detector
+from ..utils.output_files import write_whole
 from .columns import PROPOSAL_NUMBERS
 from .plan import Plan
 from .provenance import environment
-from .runs import TIMINGS, Run, find_run, run_of
-from .stages import Stages, single_images
+from .runs import TIMINGS, Run, find_run, measured_runs
+from .stages import Stages, open_run, single_images
 
 IMAGES = 10
 Timed = Tuple[Stages, List[dict]]  # a detector, and its images
@@ -40,10 +37,8 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
     """
     device = torch.device(get_device())
     timed: Dict[str, Timed] = {}
-    for detector in plan.detectors:
-        runs = [run_of(work_dir, detector, s) for s in plan.seeds_of(detector)]
-        for run in [run for run in runs if run.measured][:1]:
-            timed[detector.name] = _load(run, device)
+    for name, run in measured_runs(plan, work_dir).items():
+        timed[name] = _load(run)
     if not timed:
         raise ValueError(f'nothing in {work_dir} is measured yet')
     taken: Dict[Tuple[str, str, str], List[float]] = {}
@@ -62,9 +57,7 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
         for key, ms in taken.items()
     ]
     content = dict(environment=environment(device), rows=rows)
-    part = work_dir / f'{TIMINGS}.part'
-    part.write_text(json.dumps(content, indent=1))
-    part.replace(work_dir / TIMINGS)
+    write_whole(work_dir / TIMINGS, json.dumps(content, indent=1))
 
 
 def _spread(values: List[float]) -> float:
@@ -73,16 +66,12 @@ def _spread(values: List[float]) -> float:
     return float(high - low)
 
 
-def _load(run: Run, device: torch.device) -> Timed:
+def _load(run: Run) -> Timed:
     """A run's detector, and its first images."""
     _, _, checkpoint, split = find_run(run.folder)
-    config = Config.fromfile(run.config)
-    init_default_scope(config.get('default_scope', 'mmdet'))
-    loader = Runner.build_dataloader(dict(config[f'{split}_dataloader']))
-    batches = list(itertools.islice(single_images(loader), IMAGES))
-    stages = Stages(load_detector(config, checkpoint, device))
+    _, loader, stages = open_run(run, checkpoint, split)
     stages.model.to('cpu')
-    return stages, batches
+    return stages, list(itertools.islice(single_images(loader), IMAGES))
 
 
 @torch.no_grad()

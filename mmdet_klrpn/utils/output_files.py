@@ -69,3 +69,10 @@ def check_output(out: Path, *inputs: Optional[Union[str, Path]]) -> None:
                 f'{out} would overwrite {path}, which is read: name another '
                 'file to write'
             )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others find whole or, if this is cut off, not."""
+    part = path.with_name(f'{path.name}.part')
+    part.write_text(text)
+    part.replace(path)

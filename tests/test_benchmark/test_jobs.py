@@ -14,15 +14,13 @@ from processes import processes_with, wait_until, without_gpu
 
 from mmdet_klrpn.benchmark.fields import Preparation
 from mmdet_klrpn.benchmark.jobs import (
-    Job,
-    LocalQueue,
-    SlurmQueue,
     find_jobs,
     prepare,
     timing_job,
     write_configs,
 )
 from mmdet_klrpn.benchmark.plan import Detector, Plan
+from mmdet_klrpn.benchmark.queues import LocalQueue, SlurmQueue
 from mmdet_klrpn.benchmark.runs import (
     METRICS,
     TIMINGS,
@@ -31,7 +29,7 @@ from mmdet_klrpn.benchmark.runs import (
     run_of,
     write_config,
 )
-from mmdet_klrpn.benchmark.tasks import Step, Task, training
+from mmdet_klrpn.benchmark.tasks import Job, Step, Task, training
 
 DRIVER = Path(__file__).with_name('driver.py')
 # Makes the file by which a job has succeeded.

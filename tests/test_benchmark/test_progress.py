@@ -7,14 +7,13 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmdet_klrpn.benchmark import progress
-from mmdet_klrpn.benchmark.jobs import Job
 from mmdet_klrpn.benchmark.progress import (
     Display,
     format_time,
     last_iteration,
 )
 from mmdet_klrpn.benchmark.runs import Run, write_config
-from mmdet_klrpn.benchmark.tasks import JOBS, LOG, Step, note_phases
+from mmdet_klrpn.benchmark.tasks import JOBS, LOG, Job, Step, note_phases
 
 TRAIN = (
     '11/25 08:00:00 - mmengine - INFO - Epoch(train)  [{}][ {}/50]  lr: 1\n'

@@ -22,6 +22,7 @@ from ..datasets.class_names import class_names
 from ..datasets.leaf_datasets import leaf_datasets
 from ..datasets.training_classes import check_training_classes
 from .configs import check_comparison, check_run, leaves, resolve
+from .ground_truth import annotation_file
 from .plan import Plan
 from .runs import run_of
 
@@ -98,12 +99,16 @@ def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
         ValueError: If annotations, images or weights are missing or do not
             fit, or if two detectors are measured on different data.
     """
-    problems, seen, measured = _Problems(), set(), {}
+    problems, seen, measured, read = _Problems(), set(), {}, {}
     for detector in plan.detectors:
         name, config = detector.name, configs[detector.name]
         init_default_scope(config.get('default_scope', 'mmdet'))
         with problems.of(f'{name}, {plan.split} data'):
-            found = _measured_on(config, plan.split)
+            parts = f'{plan.split}_dataloader', f'{plan.split}_evaluator'
+            key = str([config.get(part) for part in parts])
+            if key not in read:  # most detectors have the same
+                read[key] = _measured_on(config, plan.split)
+            found = read[key]
             other = next(iter(measured), name)
             measured[name] = found
             if found != measured[other]:
@@ -204,16 +209,8 @@ def _measured_on(config: Config, split: str) -> Tuple[str, List[str]]:
         raise ValueError(f'it needs a {split}_dataloader and _evaluator')
     dataset = _build(loader.dataset)
     Runner.build_evaluator(None, copy.deepcopy(metrics))
-    if isinstance(metrics, dict):
-        metrics = metrics.get('metrics', [metrics])
-    metrics = [metrics] if isinstance(metrics, dict) else metrics
-    files = [each['ann_file'] for each in metrics if each.get('ann_file')]
-    if not files:
-        raise ValueError(
-            f'{split}_evaluator names no ann_file of COCO annotations: use '
-            'CocoMetric'
-        )
-    truth, classes = load(files[0]), class_names(dataset.metainfo)
+    path = annotation_file(config, split)
+    truth, classes = load(path), class_names(dataset.metainfo)
     known = {category['name'] for category in truth['categories']}
     used = {
         part.get_data_info(i)['img_id']
@@ -223,11 +220,11 @@ def _measured_on(config: Config, split: str) -> Tuple[str, List[str]]:
     images = {image['id'] for image in truth['images']}
     if not known.issuperset(classes) or used != images:
         raise ValueError(
-            f'{files[0]} of {split}_evaluator has {len(images)} images and '
+            f'{path} of {split}_evaluator has {len(images)} images and '
             f'the classes {sorted(known)}, but {split}_dataloader '
             f'{len(used & images)} of these images and {classes}'
         )
-    return os.path.realpath(files[0]), classes
+    return os.path.realpath(path), classes
 
 
 def _check_training(config: Config, seen: Set[str]) -> None:

@@ -30,20 +30,14 @@ def read_ground_truth(
         FileNotFoundError: If the file does not exist.
         ValueError: If the evaluator names none, or it lacks a class.
     """
-    metrics = _metrics(config[f'{split}_evaluator'])
-    files = [m['ann_file'] for m in metrics if m.get('ann_file')]
-    if not files:
-        raise ValueError(
-            f'{split}_evaluator names no ann_file: a benchmark measures by '
-            'COCO annotations, as with type="CocoMetric"'
-        )
-    with open(files[0]) as file:
+    path = annotation_file(config, split)
+    with open(path) as file:
         data = json.load(file)
     categories = [c for c in data['categories'] if c['name'] in classes]
     names = {c['name'] for c in categories}
     missing = [name for name in classes if name not in names]
     if missing:
-        raise ValueError(f'{files[0]} has no category {missing}')
+        raise ValueError(f'{path} has no category {missing}')
     known = {c['id'] for c in categories}
     return dict(
         images=[_only(image, _IMAGE) for image in data['images']],
@@ -54,6 +48,22 @@ def read_ground_truth(
         ],
         categories=[_only(c, ('id', 'name')) for c in categories],
     )
+
+
+def annotation_file(config: Config, split: str) -> str:
+    """COCO annotations that a split's evaluator names.
+
+    Raises:
+        ValueError: If it names none.
+    """
+    metrics = _metrics(config[f'{split}_evaluator'])
+    files = [m['ann_file'] for m in metrics if m.get('ann_file')]
+    if not files:
+        raise ValueError(
+            f'{split}_evaluator names no ann_file of COCO annotations: use '
+            'CocoMetric'
+        )
+    return files[0]
 
 
 def _metrics(evaluator: object) -> List[dict]:

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 import pandas as pd
 
+from .built import differing
 from .columns import AREAS
 from .plan import Comparison
 from .results import Results
@@ -249,8 +250,10 @@ def built(results: Results, pair: Comparison) -> pd.DataFrame:
     parts = {name: r[0]['built'] if r else {} for name, r in runs.items()}
     keys = dict.fromkeys(key for part in parts.values() for key in part)
     cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
-    same = cells[pair.first] == cells[pair.second]
-    return cells.assign(differs=np.where(same, 'no', 'yes'))
+    changed = {row for row, *_ in differing(*parts.values())}
+    return cells.assign(
+        differs=np.where(cells.index.isin(changed), 'yes', 'no')
+    )
 
 
 def by_class(results: Results) -> pd.DataFrame:

@@ -1,13 +1,11 @@
-"""Measuring a run: by parts, and a whole plan through Slurm."""
+"""Measuring a run, by parts."""
 
 import json
-import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from conftest import KL_RPN_CONFIG, ROOT, STUDY, run, write_tiny_config
+from conftest import KL_RPN_CONFIG, STUDY, write_tiny_config
 from mmdet.apis import init_detector
 from mmdet.datasets import CocoDataset
 from mmdet.structures import DetDataSample
@@ -271,59 +269,3 @@ def test_guided_anchors_need_a_gpu():
     name = 'ga-faster-rcnn_mobilenetv2_fpn_8e_stamps.py'
     with pytest.raises(ValueError, match=r'GARPNHead .* not have on a CPU'):
         Stages(make_detector(STUDY / name))
-
-
-PLAN = """
-title: Squares
-work_dir: {root}/runs
-seeds: 2
-detectors:
-  RPN: {rpn}
-  KL-RPN:
-    config: {rpn}
-    cfg_options: {{model.rpn_head.type: KLRPNHead}}
-compare: [[RPN, KL-RPN]]
-"""
-
-
-@pytest.mark.slow
-def test_a_plan_on_slurm(tiny_data, tmp_path, slurm):
-    rpn = write_tiny_config(tmp_path / 'rpn.py', tiny_data, RPN_CONFIG)
-    plan = tmp_path / 'plan.yaml'
-    plan.write_text(PLAN.format(root=tmp_path, rpn=rpn))
-    tool = sys.executable, ROOT / 'tools/benchmark.py'
-    options = ('--launcher', 'slurm', '--partition', 'tests', '--gpus', 2)
-    text = run(
-        *(*tool, 'run', plan, *options, '--sbatch', 'cpus-per-task=1'),
-        env=slurm.env,
-    )
-    assert 'KL-RPN, seed 1, measuring: done' in text
-    assert 'timings: done' in text
-    for folder in (tmp_path / 'runs').glob('*rpn/seed*'):
-        metrics = json.loads((folder / 'metrics.json').read_text())
-        assert metrics['training']['processes'] == '2'
-        check_against_validation(folder, metrics)
-    assert 'done' not in run(*tool, 'run', plan, *options, env=slurm.env)
-
-    out = tmp_path / 'report'
-    run(*tool, 'report', tmp_path / 'runs', '--out', out, '--resamples', 20)
-    frame = pd.read_csv(out / 'results.csv', keep_default_na=False)
-    assert set(frame['detector']) == {'RPN', 'KL-RPN'}
-    assert set(frame['seed']) == {0, 1}
-    times = frame[frame['metric'] == 'second_stage_ms']
-    assert len(times) == 2 * len(PROPOSAL_NUMBERS)
-    assert (out / 'index.html').read_text().count('<svg') > 5
-
-    rpn.write_text(rpn.read_text().replace('epochs=1', 'epochs=2'))
-    text = run(*tool, 'run', plan, *options, env=slurm.env, check=False)
-    assert 'was started with another config' in text
-    assert 'Traceback' not in text
-
-
-def check_against_validation(folder, metrics):
-    """The last epoch's validation was of these images and weights."""
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    expected = json.loads(logs[-1].read_text().splitlines()[-1])
-    found = {(m, at): value for m, at, value, _ in metrics['rows']}
-    assert round(found['AP', ''], 3) == expected['coco/bbox_mAP']
-    assert round(found['AP50', ''], 3) == expected['coco/bbox_mAP_50']

@@ -3,16 +3,20 @@
 import json
 import sys
 
+import pandas as pd
 import pytest
 from conftest import STUDY, run, write_tiny_config
 from processes import without_gpu
 
+from mmdet_klrpn.benchmark.columns import PROPOSAL_NUMBERS
+
 BENCHMARK = (sys.executable, 'tools/benchmark.py')
+NAMES = {'rpn': 'RPN', 'kl-rpn': 'KL-RPN'}  # by folder
 RPN = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 
 
 @pytest.fixture
-def plan(tiny_data, tiny_config, tmp_path):
+def plan(tiny_data, tmp_path):
     rpn = write_tiny_config(tmp_path / 'rpn.py', tiny_data, RPN)
     path = tmp_path / 'plan.yaml'
     path.write_text(f"""
@@ -21,7 +25,9 @@ work_dir: {tmp_path / 'work'}
 seeds: 1
 detectors:
   RPN: {rpn}
-  KL-RPN: {tiny_config}
+  KL-RPN:
+    config: {rpn}
+    cfg_options: {{model.rpn_head.type: KLRPNHead}}
 compare: [[RPN, KL-RPN]]
 """)
     return path
@@ -54,20 +60,50 @@ def test_options_that_do_not_fit(plan, options, message):
 @pytest.mark.slow
 def test_a_plan_is_run_by_slurm_and_then_here(plan, slurm, tmp_path):
     command = (*BENCHMARK, 'run', plan, '--gpus', 2)
-    slurm_options = ('--launcher', 'slurm', '--sbatch', 'cpus-per-task=1')
+    slurm_options = ('--launcher', 'slurm', '--partition', 'tests')
+    slurm_options += ('--sbatch', 'cpus-per-task=1')
     text = run(*command, *slurm_options, env=slurm.env)
+    assert 'KL-RPN, seed 0, measuring: done' in text
     assert 'timings: done' in text
     text = run(*command, '--seeds', 2, '--jobs', 1, env=without_gpu())
     assert 'RPN, seed 1, measuring: done' in text
     work = tmp_path / 'work'
-    for seed in range(2):
-        log = (work / f'kl-rpn/seed{seed}/benchmark.log').read_text()
+    for folder in [work / f'{x}/seed{i}' for x in NAMES for i in range(2)]:
+        log = (folder / 'benchmark.log').read_text()
         assert 'GPU number: 2' in log
-        assert f'randomness = dict(seed={seed})' in log
-        metrics = work / f'kl-rpn/seed{seed}/metrics.json'
-        assert json.loads(metrics.read_text())['detector'] == 'KL-RPN'
+        assert f'randomness = dict(seed={folder.name[-1]})' in log
+        metrics = json.loads((folder / 'metrics.json').read_text())
+        assert NAMES[folder.parent.name] == metrics['detector']
+        assert metrics['training']['processes'] == '2'
+        check_against_validation(folder, metrics)
     # All is there: nothing is trained, measured or timed again.
-    text = run(*command)
-    assert 'done' not in text
-    run(*BENCHMARK, 'report', work, '--out', tmp_path / 'report')
-    assert 'KL-RPN' in (tmp_path / 'report/report.md').read_text()
+    assert 'done' not in run(*command)
+    assert 'done' not in run(*command, *slurm_options, env=slurm.env)
+    check_report(work, tmp_path / 'report')
+
+    config = tmp_path / 'rpn.py'
+    config.write_text(config.read_text().replace('epochs=1', 'epochs=2'))
+    text = run(*command, *slurm_options, env=slurm.env, check=False)
+    assert 'was started with another config' in text
+    assert 'Traceback' not in text
+
+
+def check_against_validation(folder, metrics):
+    """The last epoch's validation was of these images and weights."""
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    expected = json.loads(logs[-1].read_text().splitlines()[-1])
+    found = {(m, at): value for m, at, value, _ in metrics['rows']}
+    assert round(found['AP', ''], 3) == expected['coco/bbox_mAP']
+    assert round(found['AP50', ''], 3) == expected['coco/bbox_mAP_50']
+
+
+def check_report(work, out):
+    """A report has the values of both detectors and seeds."""
+    run(*BENCHMARK, 'report', work, '--out', out, '--resamples', 20)
+    frame = pd.read_csv(out / 'results.csv', keep_default_na=False)
+    assert set(frame['detector']) == {'RPN', 'KL-RPN'}
+    assert set(frame['seed']) == {0, 1}
+    times = frame[frame['metric'] == 'second_stage_ms']
+    assert len(times) == 2 * len(PROPOSAL_NUMBERS)
+    assert (out / 'index.html').read_text().count('<svg') > 5
+    assert 'KL-RPN' in (out / 'report.md').read_text()

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     )
     queue = make_queue(args)
     with jobs.handled(interrupt):
-        configs = checks.check_configs(plan)
+        configs = checks.check_configs(plan, queue.has_gpus)
         if args.dry_run:
             for job in jobs.find_jobs(plan, args.gpus, args.measure_only):
                 phases = ', '.join(step.phase for step in job.steps)

@@ -1,7 +1,6 @@
 """What would fail only after hours of training, checked before it."""
 
 import copy
-import math
 import os
 import shutil
 import socket
@@ -24,7 +23,8 @@ from ..datasets.training_classes import check_training_classes
 from .configs import check_comparison, check_run, leaves, resolve
 from .ground_truth import annotation_file
 from .plan import Plan
-from .runs import run_of
+from .runs import runs_of
+from .stages import check_device
 
 _SECONDS = 30  # without an answer of a server
 
@@ -48,12 +48,13 @@ class _Problems(Dict[str, List[str]]):
             raise ValueError('\n  '.join([f'{remedy}:', *lines]))
 
 
-def check_configs(plan: Plan) -> Dict[str, Config]:
+def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
     """Check all that needs no data, in a second or two for each detector.
 
     Args:
         plan (Plan): The plan, with the work folder and seeds that are asked
             for.
+        has_gpus (bool): Whether detectors are measured on GPUs.
 
     Returns:
         dict[str, Config]: Resolved configs by detector's name.
@@ -64,19 +65,24 @@ def check_configs(plan: Plan) -> Dict[str, Config]:
             the RPN heads; if a run that exists is another's; or if the disk
             is too small.
     """
-    problems, configs, needed = _Problems(), {}, 0
+    problems, configs, parameters = _Problems(), {}, {}
     for detector in plan.detectors:
         with problems.of(detector.name):
             configs[detector.name] = config = resolve(detector)
             model = load_detector(copy.deepcopy(config), None)
-            _check_model(model, plan.metric)
-            for seed in plan.seeds_of(detector):
-                run = run_of(plan.work_dir, detector, seed)
-                check_run(run, config)
-                if not detector.checkpoint and not run.checkpoint:
-                    there = run.folder.glob('*.pth')
-                    there = sum(path.stat().st_size for path in there)
-                    needed += max(_bytes_kept(config, model) - there, 0)
+            _check_model(model, plan.metric, has_gpus)
+            if not detector.checkpoint:
+                _check_saving(config)
+                numbers = (p.numel() for p in model.parameters())
+                parameters[detector.name] = sum(numbers)
+    needed = 0
+    for detector, run in runs_of(plan):
+        if detector.name in configs:
+            with problems.of(detector.name):
+                check_run(run, configs[detector.name])
+                if not run.checkpoint:
+                    # Two files of each weight and an optimizer's two moments.
+                    needed += 2 * 3 * 4 * parameters.get(detector.name, 0)
     for comparison in plan.compare:
         names = comparison.first, comparison.second
         if configs.keys() >= set(names):
@@ -127,11 +133,11 @@ def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
     )
 
 
-def _check_model(model: nn.Module, metric: str) -> None:
+def _check_model(model: nn.Module, metric: str, has_gpus: bool) -> None:
     kind = type(model).__name__
     if predicting_detector(model) is not model:
         raise ValueError(f'{kind} holds its detector: give the config of that')
-    rpn_head(model)
+    check_device(rpn_head(model), has_gpus)
     if not getattr(model, 'with_roi_head', False) and metric[:2] != 'AR':
         raise ValueError(
             f'{kind} proposes and does not detect: metric must be an AR, '
@@ -139,34 +145,20 @@ def _check_model(model: nn.Module, metric: str) -> None:
         )
 
 
-def _bytes_kept(config: Config, model: nn.Module) -> int:
-    """Size of the checkpoints that a training leaves.
-
-    Raises:
-        ValueError: If the last weights are not among them.
-    """
+def _check_saving(config: Config) -> None:
+    """Check that a training saves its last weights, by a known name."""
     loop, place = config.get('train_cfg') or {}, 'default_hooks.checkpoint'
-    by_epoch = bool(loop.get('max_epochs'))
-    length = loop.get('max_epochs') or loop.get('max_iters')
-    if not length:
+    if not (loop.get('max_epochs') or loop.get('max_iters')):
         raise ValueError('train_cfg has neither max_epochs nor max_iters')
     hook = (config.get('default_hooks') or {}).get('checkpoint', {})
-    wanted = dict(by_epoch=by_epoch, save_last=True, out_dir=None)
+    wanted = dict(by_epoch=bool(loop.get('max_epochs')), save_last=True)
     given = {**dict(by_epoch=True, save_last=True), **(hook or {})}
-    for key, value in dict(wanted, filename_tmpl=None).items():
+    for key, value in dict(wanted, out_dir=None, filename_tmpl=None).items():
         if hook is None or given.get(key) != value:
             raise ValueError(
                 f'{place}.{key} must be {value}, or the last weights would '
                 f'not be found, but {place} is {hook}'
             )
-    number = max(math.ceil(length / (given.get('interval') or -1)), 1)
-    most = given.get('max_keep_ckpts', -1)
-    # Beside each weight, SGD keeps one value of its own, and Adam two.
-    states = 1 if config.optim_wrapper.optimizer.type == 'SGD' else 2
-    return (number if most < 1 else min(most, number)) * sum(
-        parameter.numel() * 4 * (1 + states * parameter.requires_grad)
-        for parameter in model.parameters()
-    )
 
 
 def _check_disk(folder: Path, needed: int) -> None:
@@ -178,8 +170,7 @@ def _check_disk(folder: Path, needed: int) -> None:
     if free < needed:
         raise ValueError(
             f'checkpoints will need about {needed / 1e9:.1f} GB, but '
-            f'{free / 1e9:.1f} GB are free: choose another, or set '
-            'default_hooks.checkpoint.max_keep_ckpts to 2'
+            f'{free / 1e9:.1f} GB are free: choose another'
         )
 
 

@@ -3,16 +3,9 @@
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Collection, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Collection, Union, get_args, get_origin, get_type_hints
 
 import yaml
-
-
-class Preparation(NamedTuple):
-    """A command, and the file that there is once it has run."""
-
-    creates: Path
-    run: str
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,70 +34,87 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_plan(path: Path, kind: type) -> Dict[str, object]:
-    """Read a plan's fields from a file.
+def read_plan(path: Path, kind: type) -> tuple:
+    """Read a plan from a YAML file.
 
     Args:
-        path (Path): YAML file.
-        kind (type): A NamedTuple whose attributes are its keys.
+        path (Path): The file.
+        kind (type): A NamedTuple, see :func:`read`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no YAML, or a key is given twice, unknown or
-            missing.
+        ValueError: If it is no YAML, a key is given twice, unknown or missing,
+            or a value is of the wrong kind.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such plan')
     try:
-        data = yaml.load(path.read_text(), _Loader)
+        return read(kind, yaml.load(path.read_text(), _Loader), str(path))
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is no YAML: {error}') from None
-    return fields_of(data, kind, str(path))
 
 
-def fields_of(data: object, kind: type, place: str) -> Dict[str, object]:
-    """A mapping, if its keys are those of the kind.
+def read(kind: type, data: object, place: str, **given: object) -> object:
+    """Read a value that is annotated as of a kind.
+
+    A NamedTuple is a mapping of its attributes, or the first of them alone if
+    that is text or a list; in a Dict, it has its key as its name. A Tuple is a
+    list, an int is at least 1, and all else is text that is not empty.
 
     Args:
-        data (object): What should be a mapping.
-        kind (type): A NamedTuple.
+        kind (type): The annotation.
+        data (object): What YAML gave.
         place (str): Where it stands, for messages.
+        **given (object): Attributes of a NamedTuple that are not in the data.
 
     Raises:
-        ValueError: If it is none, or a key is unknown or missing.
+        ValueError: If it is of another kind, or a key unknown or missing.
     """
-    data = as_mapping(data, place)
-    unknown = sorted(set(data) - set(kind._fields), key=str)
-    missing = set(kind._fields) - set(kind._field_defaults) - set(data)
-    for what, keys in (('unknown', unknown), ('missing', sorted(missing))):
-        if keys:
-            near = what == 'unknown' and did_you_mean(keys[0], kind._fields)
-            raise ValueError(
-                f'{place}: {what} {", ".join(map(str, keys))}{near or ""}; '
-                f'its keys are {", ".join(kind._fields)}'
-            )
+    origin, args = get_origin(kind), get_args(kind)
+    known = [key for key in getattr(kind, '_fields', ()) if key not in given]
+    if known and isinstance(data, (str, list)):
+        data = {known[0]: data}
+    wanted, fits = 'text in quotes', isinstance(data, str) and data.strip()
+    if kind is object:
+        fits = True
+    elif known or origin is dict:
+        wanted, fits = 'a mapping', isinstance(data, dict)
+    elif origin is tuple:
+        wanted, fits = 'a list', isinstance(data, list)
+    elif kind is int:
+        wanted, fits = 'a number >= 1', type(data) is int and data >= 1
+    if not fits:
+        raise ValueError(f'{place} must be {wanted}, but got {data!r}')
+    if known:
+        unknown = sorted(set(data) - set(known), key=str)
+        optional = {*data, *kind._field_defaults}
+        missing = [key for key in known if key not in optional]
+        for what, keys in (('unknown', unknown), ('missing', missing)):
+            if keys:
+                near = did_you_mean(keys[0], known) * (keys is unknown)
+                raise ValueError(
+                    f'{place}: {what} {", ".join(map(str, keys))}{near}; its '
+                    f'keys are {", ".join(known)}'
+                )
+        for key, value in data.items():
+            hint = get_type_hints(kind)[key]
+            given[key] = read(hint, value, f'{place}.{key}')
+        return kind(**given)
+    if origin is dict:
+        found = {}
+        for key, value in data.items():
+            key = read(str, key, f'{place}: a key')
+            named = dict(name=key) if hasattr(args[1], 'name') else {}
+            found[key] = read(args[1], value, f'{place}.{key}', **named)
+        return found
+    if origin is tuple:
+        return tuple(
+            read(args[0], x, f'{place}[{i}]') for i, x in enumerate(data)
+        )
+    if isinstance(data, str) and kind is not object:
+        # The text of an Optional is None if it is absent.
+        return (args[0] if origin is Union else kind)(data.strip())
     return data
-
-
-def as_mapping(data: object, place: str) -> Dict[str, object]:
-    """The same, if it is a mapping, else a ValueError."""
-    if not isinstance(data, dict):
-        raise ValueError(f'{place} must be a mapping, but got {data!r}')
-    return data
-
-
-def as_list(data: object, place: str) -> List[object]:
-    """The same, if it is a list, else a ValueError."""
-    if not isinstance(data, list):
-        raise ValueError(f'{place} must be a list, but got {data!r}')
-    return data
-
-
-def as_text(data: object, place: str) -> str:
-    """The same, stripped, if it is text, else a ValueError."""
-    if not isinstance(data, str) or not data.strip():
-        raise ValueError(f'{place} must be text in quotes, but got {data!r}')
-    return data.strip()
 
 
 def did_you_mean(name: object, known: Collection[str]) -> str:
@@ -113,39 +123,10 @@ def did_you_mean(name: object, known: Collection[str]) -> str:
     return f' (did you mean {near[0]}?)' if near else ''
 
 
-def check_known(name: object, known: Sequence[str], place: str) -> None:
+def check_known(name: object, known: Collection[str], place: str) -> None:
     """Raise a ValueError with a near name unless the name is known."""
     if name not in known:
         raise ValueError(
             f'{place} must be one of {", ".join(known)}, but got {name!r}'
             + did_you_mean(name, known)
         )
-
-
-def check_names(names: Sequence[str], place: str) -> None:
-    """Raise a ValueError unless there are names, and none of them twice."""
-    if not names or len(set(names)) < len(names):
-        raise ValueError(
-            f'{place} must be one or more with names of their own, but got '
-            f'{list(names)}'
-        )
-
-
-def check_seeds(seeds: object, place: str) -> None:
-    """Raise a ValueError unless it is a number of seeds."""
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise ValueError(f'{place} must be a number >= 1, but got {seeds!r}')
-
-
-def read_preparations(
-    data: Dict[str, object], place: str
-) -> Tuple[Preparation, ...]:
-    """The commands under ``prepare``, none if the key is absent."""
-    place = f'{place}: prepare'
-    steps = []
-    for i, step in enumerate(as_list(data.get('prepare', []), place)):
-        fields = fields_of(step, Preparation, f'{place}[{i}]')
-        for key, value in fields.items():
-            as_text(value, f'{place}[{i}].{key}')
-        steps.append(Preparation(Path(fields['creates']), fields['run']))
-    return tuple(steps)

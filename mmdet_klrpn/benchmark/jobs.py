@@ -3,27 +3,23 @@
 import os
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 
-from .fields import Preparation
-from .plan import Plan
+from .plan import Plan, Preparation
 from .progress import Display
-from .runs import METRICS, TIMINGS, measured_runs, run_of, write_config
+from .queues import SIGNALS
+from .runs import METRICS, TIMINGS, measured_runs, runs_of, write_config
 from .tasks import Job, call, measuring, training
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def write_configs(plan: Plan, configs: Dict[str, Config]) -> None:
     """Write the resolved configs of all runs into their folders."""
-    for detector in plan.detectors:
-        for seed in plan.seeds_of(detector):
-            run = run_of(plan.work_dir, detector, seed)
-            trained = None if detector.checkpoint else seed
-            write_config(run, configs[detector.name], trained)
+    for detector, run in runs_of(plan):
+        trained = None if detector.checkpoint else run.seed
+        write_config(run, configs[detector.name], trained)
 
 
 def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
@@ -35,36 +31,31 @@ def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
         measure_only (bool): Leave out what is not trained yet.
     """
     jobs = []
-    for seed in range(plan.seeds):
-        for detector in plan.detectors:
-            run = run_of(plan.work_dir, detector, seed)
-            trained = bool(detector.checkpoint or run.checkpoint)
-            skipped = run.measured or (measure_only and not trained)
-            if skipped or seed not in plan.seeds_of(detector):
-                continue
-            name = f'{detector.name}, seed {seed}'
-            steps = (training(run, gpus > 1), measuring('measure', run.folder))
-            job = Job(name, detector.name, run.folder, steps[trained:])
-            if gpus > 1 and not trained:  # which measuring would leave idle
-                jobs.append(job._replace(steps=steps[:1], gpus=gpus))
-                after = dict(name=f'{name}, measuring', after=name)
-                job = job._replace(steps=steps[1:], **after)
-            jobs.append(job)
+    for detector, run in runs_of(plan):
+        trained = bool(detector.checkpoint or run.checkpoint)
+        if run.measured or (measure_only and not trained):
+            continue
+        name = f'{detector.name}, seed {run.seed}'
+        steps = (training(run, gpus > 1), measuring('measure', run.folder))
+        job = Job(name, run.folder, steps[trained:])
+        if gpus > 1 and not trained:  # which measuring would leave idle
+            jobs.append(job._replace(steps=steps[:1], gpus=gpus))
+            job = Job(f'{name}, measuring', run.folder, steps[1:], after=name)
+        jobs.append(job)
     return jobs
 
 
 def timing_job(plan: Plan) -> Optional[Job]:
     """The job that times all detectors; None if their times are there."""
-    makes = plan.work_dir / TIMINGS
-    since = os.path.getmtime
-    runs = measured_runs(plan, plan.work_dir).values()
+    makes, since = plan.work_dir / TIMINGS, os.path.getmtime
+    runs = measured_runs(plan).values()
     times = [since(run.folder / METRICS) for run in runs]
     if not times or (makes.is_file() and since(makes) > max(times)):
         return None
-    with suppress(FileNotFoundError):
+    if makes.is_file():
         makes.unlink()
     step = measuring('time', plan.work_dir)
-    return Job('timings', '', plan.work_dir, (step,))
+    return Job('timings', plan.work_dir, (step,))
 
 
 def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
@@ -80,7 +71,7 @@ def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
     caught: List[int] = []
     waiting, results, ended = list(jobs), {}, {}
     with handled(lambda number, _: caught.append(number)), Display(
-        jobs, len(queue.slots)
+        jobs
     ) as show:
         try:
             while caught or len(results) < len(jobs):
@@ -116,7 +107,7 @@ def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
 def handled(handler: Callable) -> Iterator[None]:
     """Handle the signals that end a program."""
     before = {}
-    for number in _SIGNALS:
+    for number in SIGNALS:
         ignored = signal.getsignal(number) == signal.SIG_IGN
         # What nohup has let it ignore stays ignored. SIGINT is not: a shell
         # makes jobs in the background ignore it, and ours would inherit it.

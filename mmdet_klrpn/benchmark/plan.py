@@ -2,33 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from ..utils.package_folders import package_folder
-from .columns import AP_NAMES, PROPOSAL_NUMBERS, RECALL_NUMBERS
-from .fields import (
-    Preparation,
-    as_list,
-    as_mapping,
-    as_text,
-    check_known,
-    check_names,
-    check_seeds,
-    fields_of,
-    read_plan,
-    read_preparations,
-)
+from .columns import AP_NAMES, AR_NAMES, PROPOSAL_NUMBERS, RECALL_NUMBERS
+from .fields import check_known, read_plan
 
 SPLITS = ('test', 'val')
 # What can be a plan's primary metric.
 METRICS = (
     *AP_NAMES,
     *(f'AP@{number}' for number in PROPOSAL_NUMBERS),
-    *(
-        f'{name}@{number}'
-        for name in ('AR', 'AR_S', 'AR_M', 'AR_L')
-        for number in RECALL_NUMBERS
-    ),
+    *(f'{name}@{number}' for name in AR_NAMES for number in RECALL_NUMBERS),
 )
 
 
@@ -66,6 +51,13 @@ class Comparison(NamedTuple):
     first: str
     second: str
     allow: Tuple[str, ...] = ()
+
+
+class Preparation(NamedTuple):
+    """A command, and the file that there is once it has run."""
+
+    creates: Path
+    run: str
 
 
 class Plan(NamedTuple):
@@ -117,6 +109,18 @@ def find_plan(name: Union[str, Path]) -> Path:
     return own if bare and own.is_file() else path
 
 
+class _Entry(NamedTuple):
+    pair: Tuple[str, ...]
+    allow: Tuple[str, ...] = ()
+
+
+class _File(Plan):
+    """A plan as it is in a file."""
+
+    detectors: Dict[str, Detector]
+    compare: Tuple[_Entry, ...]
+
+
 def load_plan(name: Union[str, Path]) -> Plan:
     """Read a plan.
 
@@ -130,72 +134,30 @@ def load_plan(name: Union[str, Path]) -> Plan:
             the wrong kind, or a name is unknown or that of two detectors.
     """
     path = find_plan(name)
-    data = read_plan(path, Plan)
-    detectors = _detectors(data['detectors'], f'{path}: detectors')
-    names = [detector.name for detector in detectors]
-    plan = Plan(**data)._replace(
-        title=as_text(data['title'], f'{path}: title'),
-        work_dir=Path(as_text(data['work_dir'], f'{path}: work_dir')),
-        detectors=detectors,
-        compare=_comparisons(data['compare'], names, f'{path}: compare'),
-        note=as_text(data['note'], f'{path}: note') if 'note' in data else '',
-        prepare=read_preparations(data, str(path)),
-    )
-    check_seeds(plan.seeds, f'{path}: seeds')
-    check_known(plan.metric, METRICS, f'{path}: metric')
-    check_known(plan.split, SPLITS, f'{path}: split')
-    return plan
-
-
-def _detectors(data: object, place: str) -> Tuple[Detector, ...]:
-    detectors: Dict[str, Detector] = {}  # by folder
-    for name, given in as_mapping(data, place).items():
-        at = f'{place}.{name}'
-        given = dict(config=given) if isinstance(given, str) else given
-        if 'name' in as_mapping(given, at):
-            raise ValueError(f'{at}: unknown name: its key is its name')
-        detector = Detector(**fields_of(dict(given, name=name), Detector, at))
-        for key in {'name', 'config', *given} - {'cfg_options'}:
-            as_text(getattr(detector, key), f'{at}.{key}')
-        for key in as_mapping(detector.cfg_options, f'{at}.cfg_options'):
-            as_text(key, f'{at}.cfg_options: a key')
-        folder = slug(name)
-        other = detectors.setdefault(folder, detector)
-        if not folder or other is not detector:
+    plan = read_plan(path, _File)
+    if not plan.detectors:
+        raise ValueError(f'{path}: detectors must be one or more')
+    folders: Dict[str, str] = {}
+    for name in plan.detectors:
+        other = folders.setdefault(slug(name), name)
+        if not slug(name) or other != name:
+            whose = f'that of {other} too' if slug(name) else 'no name'
             raise ValueError(
-                f'{at}: its folder would be {folder!r}, which is '
-                + (f'that of {other.name} too' if folder else 'no name')
-                + ': choose another name'
+                f'{path}.detectors.{name}: its folder would be '
+                f'{slug(name)!r}, which is {whose}: choose another name'
             )
-    check_names(list(detectors), place)
-    return tuple(detectors.values())
-
-
-class _Entry(NamedTuple):
-    """An entry of ``compare`` that says more than two names."""
-
-    pair: List[str]
-    allow: List[str] = []
-
-
-def _comparisons(
-    data: object, names: Sequence[str], place: str
-) -> Tuple[Comparison, ...]:
-    found: List[Comparison] = []
-    for i, value in enumerate(as_list(data, place)):
-        at = f'{place}[{i}]'
-        given = dict(pair=value) if isinstance(value, list) else value
-        entry = _Entry(**fields_of(given, _Entry, at))
-        pair = as_list(entry.pair, f'{at}.pair')
+    pairs: List[set] = []
+    for i, (pair, _) in enumerate(plan.compare):
         for name in pair:
-            check_known(name, names, at)
-        known = [{each.first, each.second} for each in found]
-        if len(pair) != 2 or pair[0] == pair[1] or set(pair) in known:
+            check_known(name, plan.detectors, f'{path}.compare[{i}]')
+        if len(pair) != 2 or len({*pair}) < 2 or {*pair} in pairs:
             raise ValueError(
-                f'{at} must be two detectors that no other entry compares, '
-                f'but got {pair}'
+                f'{path}.compare[{i}] must be two detectors that no other '
+                f'entry compares, but got {list(pair)}'
             )
-        allow = as_list(entry.allow, f'{at}.allow')
-        allow = tuple(as_text(key, f'{at}.allow') for key in allow)
-        found.append(Comparison(*pair, allow))
-    return tuple(found)
+        pairs.append({*pair})
+    check_known(plan.metric, METRICS, f'{path}.metric')
+    check_known(plan.split, SPLITS, f'{path}.split')
+    compare = tuple(Comparison(*pair, allow) for pair, allow in plan.compare)
+    detectors = tuple(plan.detectors.values())
+    return Plan(*plan)._replace(detectors=detectors, compare=compare)

@@ -1,9 +1,10 @@
-"""How far a benchmark's jobs are, and how long they still take."""
+"""How far a benchmark's jobs are, and about how long they still take."""
 
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.live import Live
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .runs import Run
-from .tasks import LOG, Job, phases
+from .tasks import LOG, Job
 
 SECONDS_BETWEEN_LINES = 30
 _TRAIN = re.compile(
@@ -20,7 +21,9 @@ _TRAIN = re.compile(
 )
 # At the end of a log: more than mmengine writes between two such lines.
 _TAIL_BYTES = 20_000
-_ACTIVE = ('timing', 'measuring', 'training', 'starting')
+# What a phase is thought to take, next to others.
+_WORK = dict(training=10, measuring=1, timing=1)
+_ORDER = ('failed', 'timing', 'measuring', 'training', 'waiting', 'done')
 
 
 class Display:
@@ -28,24 +31,16 @@ class Display:
 
     Args:
         jobs (Sequence[Job]): All jobs.
-        slots (int): How many run side by side; 0 if a queue decides.
     """
 
-    def __init__(self, jobs: Sequence[Job], slots: int) -> None:
-        self.jobs, self.slots = list(jobs), slots
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs, self.where = list(jobs), {}
         self.states = {job.name: 'waiting' for job in jobs}
-        # Of the phase that a job is in: where it is, and the seconds left.
-        self.now: Dict[str, Tuple[str, Optional[float]]] = {}
-        # How much of its training a job has to do.
-        self.share = {job.name: 1 - Run(job.folder).saved for job in jobs}
-        self.length: Dict[str, int] = {}
-        # Seconds of a detector's whole phase, of runs that have ended or, as
-        # long as there is none, of one that is running.
-        self.took: Dict[Tuple[str, str], List[float]] = {}
-        self.guess: Dict[Tuple[str, str], float] = {}
-        names = {job.folder.parent: job.detector for job in jobs}
-        for folder in (run for x in names for run in x.glob('seed*')):
-            self._learn(names[folder.parent], folder)
+        # How much of its work a job has done, and had when it was first seen
+        # to run; '' is all of them.
+        self.done = {job.name: look(job)[2] for job in jobs}
+        self.first: Dict[str, Tuple[float, float]] = {}
+        self.first[''] = time.time(), self._done_of_all()
         self.console, self.last_line, self.live = Console(), 0.0, None
         if self.console.is_terminal:
             self.live = Live(console=self.console, auto_refresh=False)
@@ -62,11 +57,13 @@ class Display:
     def end(self, job: Job, succeeded: bool) -> None:
         """Note that a job has ended, and show why it failed."""
         self.states[job.name] = 'done' if succeeded else 'failed'
+        self.done[job.name] = 1.0
         lines = [f'{job.name}: {self.states[job.name]}']
-        if succeeded:
-            self._learn(job.detector, job.folder)
-        else:
-            lines += [f'see {job.log}', *last_lines(job.log, 5)]
+        if not succeeded:
+            log = ['it has no log: did its job start?']
+            if job.log.is_file():
+                log = job.log.read_text(errors='replace').splitlines()[-5:]
+            lines += [f'see {job.log}', *log]
         self._say('\n  '.join(lines))
 
     def update(self, states: Dict[str, str]) -> None:
@@ -77,10 +74,14 @@ class Display:
                 those that have not ended.
         """
         for job in self.jobs:
-            if self.states[job.name] not in ('done', 'failed'):
-                state = states.get(job.name, 'waiting')
-                state = self._phase(job) if state == 'running' else state
-                self.states[job.name] = state
+            name = job.name
+            if self.states[name] in ('done', 'failed'):
+                continue
+            self.states[name] = states.get(name, 'waiting')
+            if self.states[name] == 'running':
+                self.states[name], self.where[name], done = look(job)
+                self.done[name] = done
+                self.first.setdefault(name, (time.time(), done))
         if self.live:
             self.live.update(self._table(), refresh=True)
         elif time.time() - self.last_line > SECONDS_BETWEEN_LINES:
@@ -90,90 +91,19 @@ class Display:
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _learn(self, detector: str, folder: Path) -> None:
-        """Take the times of the phases of a run that are over."""
-        for phase, note in phases(folder).items():
-            share = 1 - note['saved'] * (phase == 'training')
-            if 'took' in note and share > 0:
-                took = self.took.setdefault((detector, phase), [])
-                took.append(note['took'] / share)
+    def _done_of_all(self) -> float:
+        work = [sum(_WORK[s.phase] for s in job.steps) for job in self.jobs]
+        done = (w * self.done[job.name] for w, job in zip(work, self.jobs))
+        return sum(done) / max(sum(work), 1)
 
-    def _phase(self, job: Job) -> str:
-        """The phase of a running job, 'starting' before the first."""
-        notes = phases(job.folder)
-        own = (step.phase for step in job.steps)
-        phase = next(
-            (x for x in own if 'took' not in notes.get(x, ['took'])), ''
-        )
-        if not phase:
-            return 'starting'
-        where, left, note = '', None, notes[phase]
-        elapsed = time.time() - note['began']
-        iteration = last_iteration(job.folder / LOG, int(note['log']))
-        if phase == 'training' and iteration:
-            where, share = self._where(job, *iteration)
-            if share > note['saved']:
-                whole = elapsed / (share - note['saved'])
-                left = self.guess[job.detector, phase] = whole
-                left *= 1 - share
-        elif phase != 'training':
-            mean = self._mean(job, phase)
-            left = None if mean is None else max(mean - elapsed, 0.0)
-        self.now[job.name] = where, left
-        return phase
-
-    def _where(
-        self, job: Job, epoch: Optional[int], iteration: int, number: int
-    ) -> Tuple[str, float]:
-        """Where a training is, in words and as a share."""
-        share = iteration / number
-        if epoch is None:
-            return f'{iteration}/{number}', share
-        if job.name not in self.length:  # read once
-            self.length[job.name] = Run(job.folder).length[1]
-        epochs = self.length[job.name]
-        share = (epoch - 1 + share) / epochs
-        return f'epoch {epoch}/{epochs} {iteration}/{number}', share
-
-    def _mean(self, job: Job, phase: str) -> Optional[float]:
-        """Seconds of a phase that a job has before it, None if unknown."""
-        key = job.detector, phase
-        took = self.took.get(
-            key, [self.guess[key]] if key in self.guess else []
-        )
-        share = self.share[job.name] if phase == 'training' else 1
-        return share * sum(took) / len(took) if took else None
-
-    def left(self, job: Job) -> Tuple[float, bool]:
-        """Seconds that a job still takes at least, and whether that is all.
-
-        A training's speed is that of this start, so it counts validation.
-        Measuring takes what it took other seeds of the detector.
-        """
-        state, parts = self.states[job.name], []
-        if state in ('done', 'failed'):
-            return 0.0, True
-        later = [step.phase for step in job.steps]
-        if state in later:
-            later = later[later.index(state) + 1 :]
-            parts.append(self.now[job.name][1])
-        parts += [self._mean(job, phase) for phase in later]
-        return sum(part or 0.0 for part in parts), None not in parts
-
-    def left_of_all(self) -> str:
-        """How long all jobs take at these slots, if only at least."""
-        waiting = [self.states[job.name] == 'waiting' for job in self.jobs]
-        ends, end = [0.0] * (self.slots or len(self.jobs)), {}
-        unknown = not self.slots and any(waiting)  # how long the queue takes
-        for _, i in sorted(zip(waiting, range(len(waiting)))):
-            job, place = self.jobs[i], ends.index(min(ends))
-            left, known = self.left(job)
-            unknown |= not known
-            start = max(ends[place], end.get(job.after, 0.0))
-            ends[place] = end[job.name] = start + left
-        about = 'at least' if unknown else 'about'
-        left = f', {about} {format_time(max(ends))} left'
-        return left if max(ends) >= 1 else ''
+    def left(self, name: str = '') -> str:
+        """Time that a job still takes at its speed so far, or all, or ''."""
+        since, first = self.first.get(name, (0, 1))
+        done = self.done[name] if name else self._done_of_all()
+        if not first < done < 1:
+            return ''
+        seconds = (time.time() - since) * (1 - done) / (done - first)
+        return str(timedelta(seconds=round(seconds)))
 
     def line(self) -> str:
         """How far all jobs are."""
@@ -182,68 +112,62 @@ class Display:
         for state in ('failed', 'waiting'):
             if state in states:
                 counts.append(f'{states.count(state)} {state}')
-        parts = [', '.join(counts) + self.left_of_all()]
-        for job in self.jobs:
-            state = self.states[job.name]
-            if state in _ACTIVE:
-                where = self.now.get(job.name, ('',))[0]
-                parts.append(f'{job.name}: {state} {where}'.strip())
+        counts += [f'about {self.left()} left'] if self.left() else []
+        parts = [', '.join(counts)]
+        for name, state in self.states.items():
+            if state in _WORK:
+                parts.append(f'{name}: {state} {self.where[name]}'.strip())
         return '; '.join(parts)
 
     def _table(self) -> Table:
         """All jobs, of which a low terminal shows those that run first."""
-        table = Table(caption=self.line().split(';')[0])
-        for heading in ('job', 'state', '', 'left'):
-            table.add_column(heading)
-        order = ('failed', *_ACTIVE, 'waiting', 'done')
-        for job in sorted(
-            self.jobs, key=lambda job: order.index(self.states[job.name])
-        ):
-            state, (left, known) = self.states[job.name], self.left(job)
-            where = self.now.get(job.name, ('',))[0]
-            table.add_row(
-                *(escape(job.name), state, where * (state == 'training')),
-                format_time(left) if left and known else '',
-            )
+        caption = self.line().split(';')[0]
+        table = Table('job', 'state', '', 'left', caption=caption)
+        for state in _ORDER:
+            for name in (x for x, own in self.states.items() if own == state):
+                row = [escape(name), state]
+                if state in _WORK:
+                    row += [self.where[name], self.left(name)]
+                table.add_row(*row)
         return table
 
 
-def last_iteration(
-    log: Path, begin: int = 0
-) -> Optional[Tuple[Optional[int], int, int]]:
+def look(job: Job) -> Tuple[str, str, float]:
+    """A job's present phase, where its training is, and the share done."""
+    done, work = 0.0, sum(_WORK[step.phase] for step in job.steps)
+    for step in job.steps:
+        if not step.is_done(job.folder):
+            where, share = '', 0.0
+            if step.phase == 'training':
+                where, share = trained(job.folder)
+            return step.phase, where, done + share * _WORK[step.phase] / work
+        done += _WORK[step.phase] / work
+    return step.phase, '', 1.0
+
+
+def trained(folder: Path) -> Tuple[str, float]:
+    """Where a training is, by the end of its log: in words, and the share."""
+    found = last_iteration(folder / LOG)
+    if found is None:
+        return '', Run(folder).saved
+    epoch, iteration, number = found
+    if epoch is None:
+        return f'{iteration}/{number}', iteration / number
+    _, epochs = Run(folder).length
+    share = (epoch - 1 + iteration / number) / epochs
+    return f'epoch {epoch}/{epochs} {iteration}/{number}', share
+
+
+def last_iteration(log: Path) -> Optional[Tuple[Optional[int], int, int]]:
     """Epoch, iteration and number of iterations that a log says last.
 
     The epoch is None in a training by iterations; all is None where the log
     has no iteration yet.
-
-    Args:
-        log (Path): Of mmengine.
-        begin (int): Bytes of earlier trainings.
     """
     if not log.is_file():
         return None
     with log.open('rb') as file:
-        file.seek(max(log.stat().st_size - _TAIL_BYTES, begin))
-        text = file.read().decode(errors='replace')
-    lines = _TRAIN.findall(text)
-    if not lines:
-        return None
-    epoch, in_epoch, of_epoch, in_all, of_all = lines[-1]
-    if epoch:
-        return int(epoch), int(in_epoch), int(of_epoch)
-    return None, int(in_all), int(of_all)
-
-
-def format_time(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds."""
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f'{minutes} min {rest:02d} s'
-    return f'{minutes // 60} h {minutes % 60:02d} min'
-
-
-def last_lines(log: Path, count: int) -> List[str]:
-    """The end of a log."""
-    if not log.is_file():
-        return ['it has no log: did its job start?']
-    return log.read_text(errors='replace').splitlines()[-count:]
+        file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
+        lines = _TRAIN.findall(file.read().decode(errors='replace'))
+    numbers = [int(text) for text in lines[-1] if text] if lines else []
+    return ((None,) * (3 - len(numbers)) + tuple(numbers)) if lines else None

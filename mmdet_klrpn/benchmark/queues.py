@@ -1,15 +1,17 @@
-"""Where jobs run, through submitit: side by side here, or in Slurm's queue.
+"""Where jobs run: side by side here, or by submitit in Slurm's queue.
 
 A job that is in no queue any more has ended. So nothing depends on Slurm's
 accounting, which many a cluster does not have.
 """
 
 import math
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
-from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -18,13 +20,13 @@ from unittest.mock import patch
 import submitit
 import torch
 
-from .tasks import Job, Task, note_phases, phases
+from .tasks import JOBS, Job, Task, end_with_parent
 
 GPUS_PER_NODE = 8
 SECONDS_BETWEEN_CALLS = 10  # of squeue
 SECONDS_FOR_FILES = 15  # until a shared disk shows what a job has written
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a program
 _SECONDS_TO_END = 20
-_ENOUGH = 10**7
 
 
 class LocalQueue:
@@ -50,16 +52,15 @@ class LocalQueue:
         cores = len(os.sched_getaffinity(0))
         count = jobs or max((len(devices) or cores) // gpus, 1)
         threads = max(cores // (count * gpus), 1)
-        self.slots: List[Dict[str, str]] = []
+        self.has_gpus, self.slots = bool(devices), []
         for i in range(count):
-            slot = {'OMP_NUM_THREADS': str(threads)}
+            self.slots.append({'OMP_NUM_THREADS': str(threads)})
             if devices:
                 first = i % max(len(devices) // gpus, 1) * gpus
-                own = devices[first : first + gpus]
-                slot['CUDA_VISIBLE_DEVICES'] = ','.join(own)
-            self.slots.append(slot)
+                own = ','.join(devices[first : first + gpus])
+                self.slots[i]['CUDA_VISIBLE_DEVICES'] = own
         self.free = list(self.slots)
-        self.running: Dict[str, Tuple[Job, dict, submitit.LocalJob]] = {}
+        self.running: Dict[str, Tuple[dict, list]] = {}  # slot and processes
 
     def describe(self, job: Job) -> str:
         """How a job would run."""
@@ -69,39 +70,65 @@ class LocalQueue:
         """Start a job, if there is a place for it."""
         if not self.free:
             return False
-        executor = submitit.LocalExecutor(fresh_folder(job))
-        executor.update_parameters(
-            tasks_per_node=job.gpus, timeout_min=_ENOUGH
-        )
-        slot = self.free.pop(0)
-        task = Task(job.folder, job.steps, slot, os.getpid())
-        self.running[job.name] = job, slot, executor.submit(task)
+        slot, ranks = self.free.pop(0), []
+        (job.folder / JOBS).mkdir(parents=True, exist_ok=True)
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            port = str(probe.getsockname()[1])
+        env = dict(slot, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        for rank in range(job.gpus):
+            env.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            given = Task(job), rank, dict(env, WORLD_SIZE=str(job.gpus))
+            fork = multiprocessing.get_context('fork').Process
+            ranks.append(fork(target=_run, args=given, daemon=True))
+            ranks[-1].start()
+        self.running[job.name] = slot, ranks
         return True
 
     def states(self) -> Dict[str, str]:
         """'running', of each job that was submitted and has not ended."""
-        for name, (_, slot, process) in list(self.running.items()):
-            if process.done():
+        for name, (slot, ranks) in list(self.running.items()):
+            codes = [rank.exitcode for rank in ranks]
+            if any(codes):  # the others may wait for it
+                self._end(ranks)
+            if None not in codes:
                 self.free.append(slot)
                 del self.running[name]
         return dict.fromkeys(self.running, 'running')
 
     def cancel(self) -> None:
         """End all jobs, and wait until nothing of them is left."""
-        told, end = set(), time.monotonic() + _SECONDS_TO_END
+        end = time.monotonic() + _SECONDS_TO_END
         while self.states():
-            for *_, process in self.running.values():
-                # Submitit's controller ends with its tasks, its children. If
-                # it were told to end, it would leave what they have started.
-                number = process._process.pid
-                tasks = Path(f'/proc/{number}/task/{number}/children')
-                with suppress(ProcessLookupError, FileNotFoundError):
-                    for task in {*tasks.read_text().split()} - told:
-                        told.add(task)
-                        os.kill(int(task), signal.SIGINT)
-                if time.monotonic() > end:
-                    process._process.kill()
+            for _, ranks in self.running.values():
+                late = time.monotonic() > end
+                self._end(ranks, signal.SIGKILL if late else signal.SIGINT)
             time.sleep(0.1)
+
+    @staticmethod
+    def _end(ranks: list, number: int = signal.SIGINT) -> None:
+        for rank in ranks:
+            if rank.exitcode is None:
+                os.kill(rank.pid, number)
+
+
+def _run(task: Task, rank: int, env: Dict[str, str]) -> None:
+    """Run a task in a process of its own, whose end is its command's."""
+
+    def interrupt(*_: object) -> None:
+        for number in SIGNALS:  # so that none disturbs the end
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    end_with_parent(signal.SIGINT)
+    os.environ.update(env)
+    try:
+        sys.exit(task.run(rank))
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 class SlurmQueue:
@@ -114,12 +141,12 @@ class SlurmQueue:
     """
 
     patience = SECONDS_FOR_FILES
-    slots: Tuple[Dict[str, str], ...] = ()
 
     def __init__(
         self, gpus: int, options: Dict[str, str], jobs: Optional[int] = None
     ) -> None:
         self.options, self.most = options, jobs or math.inf
+        self.has_gpus = options.get('gres') != 'none'
         self.places: Dict[str, Path] = {}  # files, by job's name
         self.listed: Dict[str, Tuple[str, Path]] = {}  # state and files, by id
         self.looked = -math.inf
@@ -174,12 +201,15 @@ class SlurmQueue:
             return True
         if len(live) >= self.most:
             return False
-        executor = _Executor(fresh_folder(job), max_num_timeout=_ENOUGH)
+        place.mkdir(parents=True, exist_ok=True)
+        for path in place.glob('*.pkl'):  # another job may get its number
+            path.unlink()
+        executor = _Executor(place, max_num_timeout=10**7)
         executor.update_parameters(
             job_name=job.name, **self.parameters(job.gpus)
         )
         try:
-            queued = executor.submit(Task(job.folder, job.steps, {}))
+            queued = executor.submit(Task(job))
         except RuntimeError as error:
             if not live:
                 raise RuntimeError(f'sbatch: {error}') from None
@@ -233,16 +263,6 @@ class _Executor(submitit.SlurmExecutor):
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         with patch.dict(self.parameters, time=None):
             return super()._make_submission_file_text(command, uid)
-
-
-def fresh_folder(job: Job) -> Path:
-    """The folder for submitit's files of a job, without those of old ones."""
-    job.files.mkdir(parents=True, exist_ok=True)
-    for path in job.files.glob('*.pkl'):  # another job may get its number
-        path.unlink()
-    notes = phases(job.folder).items()
-    note_phases(job.folder, {x: note for x, note in notes if 'took' in note})
-    return job.files
 
 
 def visible_gpus() -> List[str]:

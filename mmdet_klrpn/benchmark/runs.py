@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -42,9 +43,7 @@ class Run(NamedTuple):
     @property
     def length(self) -> Tuple[str, int]:
         """'epoch' or 'iter', and how many of them its training has."""
-        loop = Config.fromfile(self.config).train_cfg
-        unit = 'epoch' if loop.get('max_epochs') else 'iter'
-        return unit, loop[f'max_{unit}s']
+        return _length(self.config)
 
     @property
     def saved(self) -> float:
@@ -73,37 +72,45 @@ class Run(NamedTuple):
         return (self.folder / METRICS).is_file()
 
 
+@functools.lru_cache(maxsize=None)
+def _length(config: Path) -> Tuple[str, int]:
+    loop = Config.fromfile(config).train_cfg
+    unit = 'epoch' if loop.get('max_epochs') else 'iter'
+    return unit, loop[f'max_{unit}s']
+
+
 def run_of(work_dir: Path, detector: Detector, seed: int) -> Run:
     """The run of a detector and a seed."""
     return Run(work_dir / slug(detector.name) / f'seed{seed}')
 
 
-def measured_runs(plan: Plan, work_dir: Path) -> Dict[str, Run]:
+def runs_of(plan: Plan) -> Iterator[Tuple[Detector, Run]]:
+    """Every run of a plan, seed by seed."""
+    for seed in range(plan.seeds):
+        for detector in plan.detectors:
+            if seed in plan.seeds_of(detector):
+                yield detector, run_of(plan.work_dir, detector, seed)
+
+
+def measured_runs(plan: Plan) -> Dict[str, Run]:
     """The first measured run of each detector that has one, by its name."""
     found: Dict[str, Run] = {}
-    for detector in plan.detectors:
-        for seed in plan.seeds_of(detector):
-            run = run_of(work_dir, detector, seed)
-            if run.measured:
-                found.setdefault(detector.name, run)
+    for detector, run in runs_of(plan):
+        if run.measured:
+            found.setdefault(detector.name, run)
     return found
 
 
-class Measurable(NamedTuple):
-    """What :func:`measure` needs to know of a run."""
-
-    run: Run
-    name: str
-    checkpoint: str
-    split: str
-
-
-def find_run(folder: Path) -> Measurable:
+def find_run(folder: Path) -> Tuple[Run, str, str, str]:
     """A finished run, by its folder.
 
     Args:
         folder (Path): ``<work dir>/<detector>/seed<k>``, its plan stored in
             the work folder.
+
+    Returns:
+        tuple[Run, str, str, str]: The run, its detector's name, its
+        checkpoint, and the split to measure on.
 
     Raises:
         ValueError: If the plan has no such detector, or it is not trained.
@@ -116,7 +123,7 @@ def find_run(folder: Path) -> Measurable:
             checkpoint = detector.checkpoint or run.checkpoint
             if checkpoint is None:
                 raise ValueError(f'{folder} has no finished training')
-            return Measurable(run, detector.name, str(checkpoint), plan.split)
+            return run, detector.name, str(checkpoint), plan.split
     raise ValueError(
         f'{folder.parent.parent / PLAN} has no detector whose runs are in '
         f'{folder.parent.name}'
@@ -183,10 +190,7 @@ def stored_plan(work_dirs: Sequence[Path]) -> Plan:
         )
     plans = [load_plan(path) for path in found]
     for path, plan in zip(found, plans):
-        if (plan.detectors, plan.compare) != (
-            plans[0].detectors,
-            plans[0].compare,
-        ):
+        if plan[2:4] != plans[0][2:4]:  # detectors and comparisons
             raise ValueError(
                 f'{path} and {found[0]} have other detectors: name the plan '
                 'to report by --plan'

@@ -39,13 +39,7 @@ class Stages:
         # CascadeRPNHead proposes by its last stage.
         self._cfg = getattr(self.head, 'stages', [self.head])[-1].test_cfg
         self.number = int(self._cfg.max_per_img)
-        masked = any(isinstance(m, MaskedConv2d) for m in self.head.modules())
-        if masked and next(model.parameters()).device.type == 'cpu':
-            raise ValueError(
-                f'{type(self.head).__name__} proposes by a masked '
-                'convolution, which mmcv does not have on a CPU: measure '
-                'this detector on a GPU, or leave it out of the plan'
-            )
+        check_device(self.head, next(model.parameters()).is_cuda)
 
     def load(self, batch: dict) -> None:
         """Preprocess a batch of one image and extract its features."""
@@ -77,6 +71,18 @@ class Stages:
         self.load(batch)
         proposals = self.propose(self.number)
         return self.detect(proposals) if self.roi_head else proposals
+
+
+def check_device(head: nn.Module, has_gpus: bool) -> None:
+    """Raise a ValueError if a head cannot propose without a GPU."""
+    if not has_gpus and any(
+        isinstance(m, MaskedConv2d) for m in head.modules()
+    ):
+        raise ValueError(
+            f'{type(head).__name__} proposes by a masked convolution, which '
+            'mmcv does not have on a CPU: measure this detector on a GPU, or '
+            'leave it out of the plan'
+        )
 
 
 def open_run(

@@ -2,24 +2,20 @@
 
 import ctypes
 import fcntl
-import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import threading
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
 from ..utils.launchers import job_port
-from ..utils.output_files import write_whole
 from ..utils.package_folders import package_folder
 from .runs import METRICS, TIMINGS, Run
 
@@ -33,20 +29,10 @@ _FRUITLESS_STARTS = 3
 
 
 class Step(NamedTuple):
-    """A command of a job.
-
-    Attributes:
-        phase (str): 'training', 'measuring' or 'timing'.
-        words (Sequence[str]): The command.
-        every_rank (bool): Whether each process of the job runs it.
-    """
+    """A command of a job: 'training', 'measuring' or 'timing'."""
 
     phase: str
     words: Sequence[str]
-    every_rank: bool = False
-
-    def __str__(self) -> str:
-        return ' '.join(map(shlex.quote, self.words))
 
     def is_done(self, folder: Path) -> bool:
         """Whether what it makes is in the folder of its job."""
@@ -61,7 +47,7 @@ def training(run: Run, distributed: bool) -> Step:
     words = [sys.executable, str(package_folder('tools') / 'train.py')]
     words += [str(run.config), '--work-dir', str(run.folder)]
     words += ['--launcher', 'pytorch'] if distributed else []
-    return Step('training', words, every_rank=True)
+    return Step('training', words)
 
 
 def measuring(command: str, folder: Path) -> Step:
@@ -76,15 +62,13 @@ class Job(NamedTuple):
 
     Attributes:
         name (str): What progress calls it.
-        detector (str): The detector's name, or '' of the timings.
         folder (Path): Its log and its locks go there.
-        steps (tuple[Step]): Its commands.
+        steps (tuple[Step]): Its commands, which each of its processes runs.
         gpus (int): Number of its processes.
         after (str): Name of the job that must have succeeded before, or ''.
     """
 
     name: str
-    detector: str
     folder: Path
     steps: Tuple[Step, ...]
     gpus: int = 1
@@ -115,33 +99,19 @@ class Task:
     """Runs the steps of a job; requeued, it goes on where it was cut off.
 
     Args:
-        folder (Path): Of the run. Its log and its times go there.
-        steps (Sequence[Step]): Commands, one after the other.
-        env (dict[str, str]): Added to their environment.
-        driver (int, optional): Process on this machine without which the job
-            must not go on.
+        job (Job): The job. Its log goes into its folder.
         fruitless (int): How many starts in a row have saved nothing.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        steps: Sequence[Step],
-        env: Dict[str, str],
-        driver: Optional[int] = None,
-        fruitless: int = 0,
-    ) -> None:
-        self.folder, self.steps, self.env = folder, steps, env
-        self.driver, self.fruitless, self.saved = driver, fruitless, 0.0
+    def __init__(self, job: Job, fruitless: int = 0) -> None:
+        self.job, self.fruitless, self.saved = job, fruitless, 0.0
 
     def __call__(self) -> None:
-        """Run the steps that are not done.
+        """Run as a process of a job of Slurm's.
 
         Raises:
             RuntimeError: If a command fails.
         """
-        if self.driver is not None:
-            threading.Thread(target=self._end_with_driver, daemon=True).start()
         place = JobEnvironment()
         if place.num_tasks > 1:
             # Jobs of one node must not meet at one port.
@@ -149,15 +119,30 @@ class Task:
             TorchDistributedEnvironment().export(
                 set_cuda_visible_devices=False, overwrite=True
             )
-        rank = place.global_rank
-        with (self.folder / JOBS / f'lock{rank}').open('w') as lock:
+        code = self.run(place.global_rank)
+        if code:
+            raise RuntimeError(f'a command ended with status {code}')
+
+    def run(self, rank: int) -> int:
+        """Run the steps that are not done, and return an exit status."""
+        folder = self.job.folder
+        with (folder / JOBS / f'lock{rank}').open('w') as lock:
             # What is left of an earlier start may be about to end.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.saved = Run(self.folder).saved
-            for step in self.steps:
-                mine = step.every_rank or rank == 0
-                if mine and not step.is_done(self.folder):
-                    self._call(step, rank)
+            self.saved = Run(folder).saved
+            for step in self.job.steps:
+                words, code = list(step.words), 0
+                if step.phase == 'training' and self.saved:
+                    # Without a checkpoint, mmdet would forget load_from.
+                    words.append('--resume')
+                if not step.is_done(folder):
+                    with (folder / LOG).open('ab') as log:
+                        code = call(words, stdout=log, stderr=log)
+                        if code:
+                            text = f'{shlex.join(words)} ended with {code}\n'
+                            log.write(text.encode())
+                            return code
+        return 0
 
     def checkpoint(self) -> Optional[DelayedSubmission]:
         """The task with which submitit requeues a job that is cut off.
@@ -167,50 +152,11 @@ class Task:
                 several starts that have not come to a checkpoint.
         """
         fruitless = self.fruitless + 1
-        if Run(self.folder).saved > self.saved:
+        if Run(self.job.folder).saved > self.saved:
             fruitless = 0
         if fruitless >= _FRUITLESS_STARTS:
             return None
-        again = Task(self.folder, self.steps, self.env, None, fruitless)
-        return DelayedSubmission(again)
-
-    def _call(self, step: Step, rank: int) -> None:
-        words, began = list(step.words), time.time()
-        if step.phase == 'training' and self.saved:
-            # Without a checkpoint, it would make mmdet forget load_from.
-            words.append('--resume')
-        with (self.folder / LOG).open('ab') as log:
-            note = dict(began=began, saved=self.saved, log=log.tell())
-            notes = {**phases(self.folder), step.phase: note}
-            if rank == 0:
-                note_phases(self.folder, notes)
-            code = call(
-                words,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
-            )
-        if code and self.driver is not None:
-            # Submitit's controller would wait for ranks that wait for this
-            # one. They all end without it.
-            os.kill(os.getppid(), signal.SIGKILL)
-        if code:
-            raise RuntimeError(f'{step} ended with status {code}')
-        if rank == 0:
-            note['took'] = time.time() - began
-            note_phases(self.folder, notes)
-
-    def _end_with_driver(self) -> None:
-        """End once submitit's controller is no longer the driver's child."""
-        parent = self.driver
-        with suppress(OSError):
-            while parent == self.driver:
-                time.sleep(0.5)
-                stat = Path(f'/proc/{os.getppid()}/stat').read_text()
-                parent = int(stat.rpartition(')')[2].split()[1])
-        os.kill(os.getpid(), signal.SIGINT)  # which ends the command too
-        time.sleep(5)
-        os.kill(os.getpid(), signal.SIGKILL)
+        return DelayedSubmission(Task(self.job, fruitless))
 
 
 def call(words: Sequence[str], **options) -> int:
@@ -234,22 +180,11 @@ def call(words: Sequence[str], **options) -> int:
 
 def _prepare_child() -> None:
     """Let a command die with its task, and by nothing that Slurm announces."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
 
 
-def phases(folder: Path) -> Dict[str, Dict[str, float]]:
-    """Notes of a job's phases, of each the last start.
-
-    Each has ``began``, in seconds since the epoch, ``saved``, the share of
-    the training that was done before, ``log``, the position in the log, and,
-    once it is over, ``took`` in seconds.
-    """
-    path = folder / JOBS / 'phases.json'
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def note_phases(folder: Path, notes: Dict[str, Dict[str, float]]) -> None:
-    """Write what :func:`phases` reads."""
-    write_whole(folder / JOBS / 'phases.json', json.dumps(notes))
+def end_with_parent(number: int) -> None:
+    """Get a signal once the parent of this process has ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

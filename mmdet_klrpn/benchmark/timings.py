@@ -37,7 +37,7 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
     """
     device = torch.device(get_device())
     timed: Dict[str, Timed] = {}
-    for name, run in measured_runs(plan, work_dir).items():
+    for name, run in measured_runs(plan._replace(work_dir=work_dir)).items():
         timed[name] = _load(run)
     if not timed:
         raise ValueError(f'nothing in {work_dir} is measured yet')

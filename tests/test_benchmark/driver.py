@@ -16,8 +16,8 @@ found = []
 for seed, command in enumerate(sys.argv[4:]):
     folder = work_dir / 'd' / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
-    step = Step('measuring', ['bash', '-c', command], every_rank=gpus > 1)
-    found.append(Job(f'd, seed {seed}', 'd', folder, (step,), gpus))
+    step = Step('measuring', ['bash', '-c', command])
+    found.append(Job(f'd, seed {seed}', folder, (step,), gpus))
 options = dict(partition='tests', time='7', comment='mine')
 if launcher == 'local':
     queue = queues.LocalQueue(1, 2)

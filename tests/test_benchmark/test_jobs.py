@@ -12,14 +12,13 @@ import torch
 from mmengine.config import Config
 from processes import processes_with, wait_until, without_gpu
 
-from mmdet_klrpn.benchmark.fields import Preparation
 from mmdet_klrpn.benchmark.jobs import (
     find_jobs,
     prepare,
     timing_job,
     write_configs,
 )
-from mmdet_klrpn.benchmark.plan import Detector, Plan
+from mmdet_klrpn.benchmark.plan import Detector, Plan, Preparation
 from mmdet_klrpn.benchmark.queues import LocalQueue, SlurmQueue
 from mmdet_klrpn.benchmark.runs import (
     METRICS,
@@ -131,12 +130,12 @@ def test_options_of_sbatch():
         **{'gres': 'gpu:a100:8', 'requeue': True},
     }
     queue = SlurmQueue(8, {'ntasks-per-node': '4'})
-    assert queue.describe(Job('n', 'd', None, (), 8)) == (
+    assert queue.describe(Job('n', None, (), 8)) == (
         'sbatch --nodes=2 --ntasks-per-node=4 --cpus-per-task=4 --requeue '
         '--gres=gpu:4'
     )
     assert '--nodes=1 --ntasks-per-node=1' in queue.describe(
-        Job('n', 'd', None, (), 1)
+        Job('n', None, (), 1)
     )
     with pytest.raises(ValueError, match='multiple of 8'):
         SlurmQueue(9, options)
@@ -156,7 +155,7 @@ def test_a_job_is_queued_again_once_there_is_room(monkeypatch, tmp_path):
 
     monkeypatch.setattr('submitit.SlurmExecutor.submit', submit)
     step = Step('measuring', ['true'])
-    jobs = [Job(str(i), 'd', tmp_path / str(i), (step,)) for i in range(2)]
+    jobs = [Job(str(i), tmp_path / str(i), (step,)) for i in range(2)]
     queue = SlurmQueue(1, {})
     assert queue.submit(jobs[0])
     assert not queue.submit(jobs[1])  # refused
@@ -173,15 +172,15 @@ def test_a_job_is_queued_again_once_there_is_room(monkeypatch, tmp_path):
 def test_a_job_that_saves_nothing_is_not_requeued_for_ever(tmp_path):
     config = Config(dict(train_cfg=dict(max_epochs=4)))
     write_config(Run(tmp_path / 'seed0'), config, 0)
-    task = Task(tmp_path / 'seed0', [], {})
+    task = Task(Job('a', tmp_path / 'seed0', ()))
     for epoch, fruitless in ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2)):
         if epoch:
-            (task.folder / f'epoch_{epoch}.pth').touch()
-            named = task.folder / 'last_checkpoint'
+            (task.job.folder / f'epoch_{epoch}.pth').touch()
+            named = task.job.folder / 'last_checkpoint'
             named.write_text(f'epoch_{epoch}.pth')
         saved, task = task.saved, task.checkpoint().function
         assert task.fruitless == fruitless
-        task.saved = Run(task.folder).saved  # as it begins
+        task.saved = Run(task.job.folder).saved  # as it begins
         assert (task.saved > saved) == (fruitless == 0)
     assert task.checkpoint() is None
 
@@ -265,9 +264,10 @@ def test_a_killed_task_or_rank_ends_its_job(drive, tmp_path):
     process = drive('local', waits)
     wait_until((tmp_path / 'd/seed0/started').exists)
     (task,) = (
-        number
-        for number in processes_with('TEST', tmp_path)
-        if b'core._submit' in Path(f'/proc/{number}/cmdline').read_bytes()
+        int(number)
+        for number in Path(f'/proc/{process.pid}/task/{process.pid}/children')
+        .read_text()
+        .split()
     )
     os.kill(task, signal.SIGKILL)
     assert process.wait(300) == 0

@@ -3,11 +3,11 @@
 import pytest
 from conftest import ROOT
 
-from mmdet_klrpn.benchmark.fields import Preparation
 from mmdet_klrpn.benchmark.plan import (
     METRICS,
     Comparison,
     Detector,
+    Preparation,
     load_plan,
     slug,
 )
@@ -82,11 +82,12 @@ def test_a_plan_is_read(tmp_path):
             'RPN: {cofnig: a}',
             r'unknown cofnig \(did you mean con',
         ),
-        ('  Zoo', '  1', 'detectors.1.name must be text'),
+        ('  Zoo', '  1', 'detectors: a key must be text in quotes, but got 1'),
         ('  Zoo', '  rpn', "folder would be 'rpn', which is that of RPN too"),
         ('  Zoo', '  +', "folder would be '', which is no name"),
         ('1e-3}', '1}, x: 1', 'detectors.KL-RPN: unknown x'),
         ('{lr: 1e-3}', '[lr]', 'cfg_options must be a mapping'),
+        ('{config: a.py, c', '{name: x, c', 'Zoo: unknown name; its keys'),
         ('a.pth', '[]', 'detectors.Zoo.checkpoint must be text'),
         ('[[RPN, KL-RPN]', '[[RPN, KLRPN]', r'\(did you mean KL-RPN\?\)'),
         ('[[RPN, KL-RPN]', '[[RPN, RPN]', 'must be two detectors that no oth'),
@@ -95,7 +96,7 @@ def test_a_plan_is_read(tmp_path):
         ('allow: [model.', 'alow: [model.', r'did you mean allow'),
         ('[model.roi_head]', 'x', r'compare\[1\].allow must be a list'),
         (GOOD, '3', 'must be a mapping'),
-        (GOOD[GOOD.index('  RPN') :], ' {}\ncompare: []', 'of their own'),
+        (GOOD[GOOD.index('  RPN') :], ' {}\ncompare: []', 'one or more'),
     ],
 )
 def test_a_bad_plan_is_refused(tmp_path, old, new, message):

@@ -3,16 +3,8 @@
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from mmdet_klrpn.benchmark.fields import (
-    Preparation,
-    as_mapping,
-    check_known,
-    check_seeds,
-    fields_of,
-    read_plan,
-    read_preparations,
-)
-from mmdet_klrpn.benchmark.plan import SPLITS, Detector
+from mmdet_klrpn.benchmark.fields import check_known, read_plan
+from mmdet_klrpn.benchmark.plan import SPLITS, Detector, Preparation
 
 Settings = Dict[str, object]
 
@@ -75,28 +67,8 @@ def load_screening(path: Path) -> Screening:
         ValueError: If a key is unknown or missing, a value is of the wrong
             kind, or a reference is not found.
     """
-    data = read_plan(path, Screening)
-    plan = Screening(**data)
-    plan = plan._replace(
-        work_dir=Path(plan.work_dir),
-        features=_read(plan.features, Detector, f'{path}: features'),
-        questions=_read(plan.questions, Question, f'{path}: questions'),
-        prepare=read_preparations(data, str(path)),
-    )
-    check_known(plan.split, SPLITS, f'{path}: split')
-    check_seeds(plan.seeds, f'{path}: seeds')
-    for name, question in plan.questions.items():
-        place = f'{path}: questions: {name!r}.rows'
-        for row, settings in as_mapping(question.rows, place).items():
-            as_mapping(settings, f'{place}: {row!r}')
+    plan = read_plan(path, Screening)
+    check_known(plan.split, SPLITS, f'{path}.split')
+    for name in plan.questions:
         plan.rows_of(name)
     return plan
-
-
-def _read(items: object, kind: type, place: str) -> dict:
-    found = {}
-    for name, item in as_mapping(items, place).items():
-        item = as_mapping(item, f'{place}: {name!r}')
-        named = dict(item, name=name) if kind is Detector else item
-        found[name] = kind(**fields_of(named, kind, f'{place}: {name!r}'))
-    return found

@@ -8,7 +8,6 @@ from ..evaluation.functional import match_coco_proposals
 from .columns import AR_NAMES, AREAS, IOUS, RECALL_NUMBERS
 from .detection import false_positives, pool
 
-NOT_FOUND = np.iinfo(np.int32).max
 # Images matched at a time, since pycocotools needs a kilobyte a proposal.
 _CHUNK = 500
 
@@ -59,57 +58,6 @@ def name_recalls(recall: np.ndarray) -> Dict[Tuple[str, str], np.ndarray]:
             for k, iou in enumerate(IOUS):
                 named[f'recall{number}', iou] = recall[..., 0, j, k]
     return named
-
-
-class ObjectRanks(NamedTuple):
-    """Which proposal found each object.
-
-    Attributes:
-        ranks (np.ndarray): (K, T) rank among its image's proposals by score,
-            from 0, of the one that was matched with it at IoU 0.5 to 0.95;
-            ``NOT_FOUND`` where none was.
-        sizes (np.ndarray): (K, ) square root of its area in pixels.
-        classes (np.ndarray): (K, ) name of its class.
-        ids (np.ndarray): (K, ) id of its annotation.
-    """
-
-    ranks: np.ndarray
-    sizes: np.ndarray
-    classes: np.ndarray
-    ids: np.ndarray
-
-
-def rank_objects(
-    ground_truth: dict, predictions: List[dict], number: int
-) -> ObjectRanks:
-    """Match proposals with objects as ``ProposalMetric`` does.
-
-    The n best proposals have found what is of a rank below n, whatever n.
-
-    Args:
-        ground_truth (dict): As :func:`evaluate_proposals` takes it.
-        predictions (list[dict]): Likewise.
-        number (int): How many proposals of each image to match.
-    """
-    coco_eval = match_coco_proposals(
-        ground_truth, predictions, [number], areas=('all',)
-    )
-    names = {c['id']: c['name'] for c in ground_truth['categories']}
-    ranks, sizes, classes, ids = [], [], [], []
-    for match in filter(None, coco_eval.evalImgs):
-        rank_of = {proposal: i for i, proposal in enumerate(match['dtIds'])}
-        for i in np.flatnonzero(match['gtIgnore'] == 0):
-            ranks.append(
-                [rank_of.get(x, NOT_FOUND) for x in match['gtMatches'][:, i]]
-            )
-            annotation = ground_truth['annotations'][match['gtIds'][i] - 1]
-            sizes.append(np.sqrt(np.prod(annotation['bbox'][2:])))
-            classes.append(names[annotation['category_id']])
-            ids.append(annotation['id'])
-    return ObjectRanks(
-        *map(np.array, (ranks, sizes, classes)),
-        np.array(ids, dtype=object),  # integers of any size
-    )
 
 
 def evaluate_proposals(ground_truth: dict, predictions: List[dict]) -> Recalls:

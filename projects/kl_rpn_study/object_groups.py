@@ -1,11 +1,11 @@
 """Rates of objects, such as their recall, by class and by size."""
 
-from typing import Sequence
+from typing import List, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 
-from mmdet_klrpn.benchmark.recall import ObjectRanks
+from mmdet_klrpn.evaluation.functional import match_coco_proposals
 
 ALL, CLASS_MEAN, CLASS = 'all', 'class mean', 'class: '
 QUARTERS = ('Q1', 'Q2', 'Q3', 'Q4')
@@ -62,14 +62,40 @@ def group_rates(
     return frame[['group', 'value', 'n']]
 
 
-def recall_rates(objects: ObjectRanks, edges: np.ndarray) -> pd.DataFrame:
-    """AR@10 to AR@300 as ``metric``, with the columns of group_rates."""
-    groups = objects.classes, objects.sizes, edges
-    return pd.concat(
-        group_rates(
-            (objects.ranks < number).mean(axis=1),
-            np.ones(len(objects.sizes)),
-            *groups,
-        ).assign(metric=f'AR@{number}')
-        for number in RECALL_NUMBERS
+def recall_rates(
+    truth: dict, predictions: List[dict]
+) -> Tuple[pd.DataFrame, np.ndarray, int]:
+    """Match proposals with objects as ``ProposalMetric`` does.
+
+    Args:
+        truth (dict): COCO annotations.
+        predictions (list[dict]): Of each image ``img_id``, ``bboxes`` (n, 4)
+            in pixels of the image and ``scores`` (n, ), descending.
+
+    Returns:
+        tuple[pd.DataFrame, np.ndarray, int]: AR@10 to AR@300 as ``metric``,
+        with the columns of :func:`group_rates`; the edges of the objects'
+        sizes; and how many objects there are.
+    """
+    matches = match_coco_proposals(
+        truth, predictions, [max(RECALL_NUMBERS)], areas=('all',)
     )
+    names = {c['id']: c['name'] for c in truth['categories']}
+    classes, sizes, rates = [], [], []
+    for match in filter(None, matches.evalImgs):
+        rank_of = {proposal: i for i, proposal in enumerate(match['dtIds'])}
+        for i in np.flatnonzero(match['gtIgnore'] == 0):
+            # The n best proposals have found what is of a rank below n.
+            ids = match['gtMatches'][:, i]
+            ranks = np.array([rank_of.get(x, np.inf) for x in ids])
+            rates.append([(ranks < n).mean() for n in RECALL_NUMBERS])
+            annotation = truth['annotations'][match['gtIds'][i] - 1]
+            sizes.append(np.sqrt(np.prod(annotation['bbox'][2:])))
+            classes.append(names[annotation['category_id']])
+    edges = size_edges(np.array(sizes))
+    groups = np.ones(len(sizes)), classes, sizes, edges
+    frames = [
+        group_rates(part, *groups).assign(metric=f'AR@{number}')
+        for number, part in zip(RECALL_NUMBERS, np.transpose(rates))
+    ]
+    return pd.concat(frames), edges, len(sizes)

@@ -5,7 +5,6 @@ import pytest
 from object_groups import group_rates, recall_rates, size_edges
 from seed_tables import show_difference
 
-from mmdet_klrpn.benchmark.recall import NOT_FOUND, ObjectRanks
 from mmdet_klrpn.benchmark.statistics import welch
 
 
@@ -43,22 +42,34 @@ def test_no_object_has_no_quartiles():
 
 
 def test_recall_by_hand():
-    objects = ObjectRanks(
-        # At two IoU thresholds.
-        np.array([[0, NOT_FOUND], [9, 10], [99, 250], [NOT_FOUND] * 2]),
-        np.array([8.0, 30.0, 20.0, 50.0]),
-        np.array(['x', 'y', 'y', 'y']),
-        np.arange(4),
+    """Objects of sizes 8 to 50, found by the 1st, 10th, 100th and no box."""
+    boxes = [[0, 0, 8, 8], [20, 0, 30, 30], [60, 0, 20, 20], [90, 0, 50, 50]]
+    truth = dict(
+        images=[dict(id=0)],
+        categories=[dict(id=3, name='x'), dict(id=0, name='y')],
+        annotations=[
+            dict(id=own, image_id=0, category_id=category, bbox=box)
+            for own, category, box in zip(
+                (0, 2**70, 7, 7), (3, 0, 0, 0), boxes
+            )
+        ],
     )
-    frame = recall_rates(objects, size_edges(objects.sizes))
+    found = np.tile([500.0, 500, 501, 501], (300, 1))
+    for rank, (x, y, width, height) in zip((0, 9, 99), boxes):
+        found[rank] = x, y, x + width, y + height
+    found[9, 3] -= 6  # IoU 0.8: seven of ten thresholds
+    scores = np.linspace(1, 0, 300)
+    proposals = [dict(img_id=0, bboxes=found, scores=scores)]
+    frame, edges, number = recall_rates(truth, proposals)
+    assert (number, edges.tolist()) == (4, [17, 25, 35])
     found = frame.set_index(['metric', 'group'])['value']
-    assert found['AR@10', 'all'] == (1 + 1 + 0 + 0) / 8
-    assert found['AR@100', 'all'] == (1 + 2 + 1 + 0) / 8
-    assert found['AR@300', 'all'] == (1 + 2 + 2 + 0) / 8
-    assert found['AR@100', 'class mean'] == pytest.approx((1 / 2 + 1 / 2) / 2)
-    assert found['AR@300', 'class: y'] == pytest.approx(4 / 6)
+    assert found['AR@10', 'all'] == pytest.approx(1.7 / 4)
+    assert found['AR@30', 'all'] == found['AR@10', 'all']
+    assert found['AR@100', 'all'] == pytest.approx(2.7 / 4)
+    assert found['AR@10', 'class mean'] == pytest.approx((1 + 0.7 / 3) / 2)
+    assert found['AR@300', 'class: y'] == pytest.approx(1.7 / 3)
     quarters = [found['AR@100', f'Q{i}'] for i in (1, 2, 3, 4)]
-    assert quarters == [0.5, 0.5, 1.0, 0.0]
+    assert quarters == pytest.approx([1, 1, 0.7, 0])
 
 
 def test_differences_are_bold_where_0_is_excluded():

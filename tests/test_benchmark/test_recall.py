@@ -11,7 +11,6 @@ from mmdet_klrpn.benchmark.columns import AREAS, RECALL_NUMBERS
 from mmdet_klrpn.benchmark.recall import (
     evaluate_proposals,
     name_recalls,
-    rank_objects,
 )
 from mmdet_klrpn.evaluation import ProposalMetric
 
@@ -100,22 +99,6 @@ def test_no_object_has_no_recall(scene, proposals):
     assert np.isnan(recalls.of(np.array([[0, 0, 0, 0, 0, 1]]))).all()
 
 
-def test_ranks_of_objects_give_the_same_recall(scene, proposals):
-    truth, _ = scene
-    _, predictions = proposals
-    objects = rank_objects(truth, predictions, 40)
-    expected = evaluate_proposals(truth, predictions).recall()[0]
-    for number, recall in zip(RECALL_NUMBERS, expected):
-        np.testing.assert_allclose(
-            (objects.ranks < number).mean(axis=0), recall
-        )
-    counted = [a for a in truth['annotations'] if not a['iscrowd']]
-    sizes = [a['area'] ** 0.5 for a in counted]
-    np.testing.assert_allclose(sorted(objects.sizes), sorted(sizes))
-    bushes = sum(a['category_id'] == 8 for a in counted)
-    assert (objects.classes == 'bush').sum() == bushes > 0
-
-
 @pytest.mark.parametrize(
     ('ids', 'optional'),
     [
@@ -140,9 +123,6 @@ def test_ids_are_labels_and_fields_optional(ids, optional):
     predictions = [dict(img_id=0, bboxes=bboxes, scores=scores)]
     recall = name_recalls(evaluate_proposals(truth, predictions).recall())
     assert recall['AR', '@10'] == recall['AR_M', '@1000'] == 1
-    objects = rank_objects(truth, predictions, 10)
-    assert objects.ids.tolist() == list(ids)
-    assert objects.ranks.tolist() == [[2] * 10, [0] * 10, [1] * 10]
 
 
 def test_objects_of_other_categories_do_not_count(scene, proposals):

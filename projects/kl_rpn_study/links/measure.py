@@ -11,7 +11,7 @@ import torch
 from mmdet.models.roi_heads import StandardRoIHead
 from mmengine.config import Config
 from mmengine.device import get_device
-from object_groups import CLASS, QUARTERS, recall_rates, size_edges
+from object_groups import CLASS, QUARTERS, recall_rates
 from rich.progress import track
 from seed_tables import with_split
 from torch import nn
@@ -19,7 +19,6 @@ from torch import nn
 from mmdet_klrpn.apis import load_detector
 from mmdet_klrpn.benchmark.detection import evaluate, pack
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
-from mmdet_klrpn.benchmark.recall import rank_objects
 from mmdet_klrpn.evaluation.split_items import Item, split_items
 
 from .image import load_image, refine
@@ -63,10 +62,8 @@ def measure_links(
     found = predict(model, items)
     proposals = found[RANKING]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        most = max([len(p['scores']) for p in proposals] + [1])
-        objects = rank_objects(truth, proposals, most)
-    edges = size_edges(objects.sizes)
-    recall = recall_rates(objects, edges).rename(columns=dict(metric='row'))
+        recall, edges, objects = recall_rates(truth, proposals)
+    recall = recall.rename(columns=dict(metric='row'))
     frames = [recall.assign(link='recall')]
     for (link, row), detections in found.items():
         own = class_agnostic(truth) if link == 'ranking' else truth
@@ -80,7 +77,7 @@ def measure_links(
         classes=classes,
         edges=edges.round(1).tolist(),
         images=len(items),
-        objects=len(objects.sizes),
+        objects=objects,
         train_images=number,
         train_objects=train_objects,
     )

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import inspect
 import json
-import os
 from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Callable, Dict, List, NamedTuple, Optional
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from object_groups import recall_rates, size_edges
 from seed_tables import with_split
 
 from mmdet_klrpn import models
 from mmdet_klrpn.benchmark.configs import resolve
 from mmdet_klrpn.benchmark.provenance import environment
+from mmdet_klrpn.utils.output_files import write_whole
 
 from .features import extract, load_features
 from .plan import Screening, Settings
@@ -186,12 +185,9 @@ def train_and_test(cells: List[Cell], seed: int) -> None:
     model = train_head(features, cells[0].config, seed)
     for cell in cells:
         test_cfg = cell.config.model.test_cfg.rpn
-        objects = evaluate_head(model, features, test_cfg)
-        recall = recall_rates(objects, size_edges(objects.sizes))
+        recall = evaluate_head(model, features, test_cfg)
         versions = environment(torch.device('cpu'))
         content = dict(recall=recall.to_dict('records'), environment=versions)
         file = cell.result(seed)
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f'.{os.getpid()}')
-        part.write_text(json.dumps(content))
-        part.replace(file)  # whole as soon as it is there
+        write_whole(file, json.dumps(content))

@@ -2,6 +2,7 @@
 
 from typing import List
 
+import pandas as pd
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
@@ -9,10 +10,8 @@ from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmengine.runner import set_random_seed
-from object_groups import RECALL_NUMBERS
+from object_groups import RECALL_NUMBERS, recall_rates
 from torch import Tensor, nn
-
-from mmdet_klrpn.benchmark.recall import ObjectRanks, rank_objects
 
 
 class HeadAlone(BaseModel):
@@ -93,8 +92,8 @@ def train_head(features: dict, config: Config, seed: int) -> HeadAlone:
 @torch.no_grad()
 def evaluate_head(
     model: HeadAlone, features: dict, test_cfg: ConfigDict
-) -> ObjectRanks:
-    """Match proposals with objects; ``max_per_img`` is what recall needs."""
+) -> pd.DataFrame:
+    """Recall of its proposals; ``max_per_img`` is what that needs."""
     number = max(RECALL_NUMBERS)
     model.head.test_cfg = ConfigDict(test_cfg, max_per_img=number)
     predictions = []
@@ -105,4 +104,4 @@ def evaluate_head(
             predictions.append(
                 dict(img_id=sample.img_id, bboxes=boxes, scores=scores)
             )
-    return rank_objects(features['truth'], predictions, number)
+    return recall_rates(features['truth'], predictions)[0]

@@ -215,10 +215,18 @@ def resample(path: Path, resamples: int) -> Dict[Name, np.ndarray]:
             at, key = name.split(' ')
             arrays.setdefault(at, {})[key] = file[name]
     recalls = Recalls(**arrays.pop('recalls'))
+    matches = {at: Matches(**own) for at, own in arrays.items()}
     weights = draw_weights(len(recalls.objects), resamples)
+    return name_values(matches, recalls, weights)
+
+
+def name_values(
+    matches: Dict[str, Matches], recalls: Recalls, weights: np.ndarray
+) -> Dict[Name, np.ndarray]:
+    """AP and AR by ``metric`` and ``at``, (R, ) each, of weights (R, I)."""
     found = name_recalls(recalls.of(weights))
-    for at, own in arrays.items():
-        found.update(name_precisions(Matches(**own), weights, at))
+    for at, own in matches.items():
+        found.update(name_precisions(own, weights, at))
     return found
 
 

@@ -1,19 +1,30 @@
-"""What a detector and its training cost."""
+"""What a detector and its training cost, on which software and hardware."""
 
 import json
+import platform
+import re
 import resource
 import statistics
+import subprocess
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmengine.analysis import get_model_complexity_info
 from torch import nn
 
+from ..version import __version__
 from .stages import Stages
 
-MIB = 2**20
+_PACKAGES = 'torch torchvision mmcv mmengine mmdet pycocotools numpy'
+_IN_LOGS = dict(
+    processes=r'GPU number: (\d+)',
+    torch=r'PyTorch: (\S+)',
+    device=r'GPU 0[^:]*: (.+)',
+)
 # Share of a training's log that is left out while caches fill.
 _WARM_UP = 0.1
 
@@ -46,17 +57,18 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
     return dict(parameters=info['params'], flops=statistics.mean(flops))
 
 
-def training_cost(folder: Path) -> Dict[str, float]:
-    """Time and memory of a training, from mmengine's logs.
+def read_logs(folder: Path) -> Tuple[Dict[str, float], Dict[str, str]]:
+    """What mmengine's logs say of a training.
 
     Args:
         folder (Path): Of a run, with ``*/vis_data/scalars.json`` of each time
             that it was started.
 
     Returns:
-        dict[str, float]: ``training_s``, the median time of an iteration
+        tuple[dict, dict]: ``training_s``, the median time of an iteration
         without the first tenth of each start, and ``training_mb``, the peak
-        that CUDA's allocator saw. NaN where logs hold neither.
+        that CUDA's allocator saw, NaN where logs hold neither; and the number
+        of ``processes``, the version of ``torch`` and the ``device``.
     """
     seconds, memory = [], []
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
@@ -65,10 +77,14 @@ def training_cost(folder: Path) -> Dict[str, float]:
         skipped = max(round(_WARM_UP * len(lines)), 1)
         seconds += [line['time'] for line in lines[skipped:] if 'time' in line]
         memory += [line['memory'] for line in lines if 'memory' in line]
-    return dict(
+    costs = dict(
         training_s=statistics.median(seconds or [float('nan')]),
         training_mb=float(max(memory, default=float('nan'))),
     )
+    logs = sorted(folder.glob('*/*.log'))
+    text = logs[-1].read_text() if logs else ''
+    found = {key: re.search(x, text) for key, x in _IN_LOGS.items()}
+    return costs, {key: match and match[1] for key, match in found.items()}
 
 
 def inference_memory(stages: Stages, batches: List[dict]) -> float:
@@ -87,5 +103,33 @@ def inference_memory(stages: Stages, batches: List[dict]) -> float:
     for batch in batches:
         stages.run(batch)
     if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / MIB
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def environment(device: torch.device) -> Dict[str, Optional[str]]:
+    """Versions, commit and hardware of this process."""
+    found = dict(python=platform.python_version(), mmdet_klrpn=__version__)
+    for package in _PACKAGES.split():
+        found[package] = None
+        with suppress(PackageNotFoundError):  # of an unusual build
+            found[package] = version(package)
+    # Of a checkout, with '+' where files were changed; none of a wheel.
+    git = ['git', '-C', str(Path(__file__).parent), 'describe', '--always']
+    git += ['--dirty=+', '--abbrev=12', '--exclude=*']
+    found['commit'] = None
+    with suppress(OSError, subprocess.CalledProcessError):
+        text = subprocess.check_output(git, stderr=subprocess.DEVNULL)
+        found['commit'] = text.decode().strip()
+    info, name = Path('/proc/cpuinfo'), platform.processor() or 'CPU'
+    if device.type == 'cuda':
+        name = torch.cuda.get_device_name(device)
+    elif info.is_file():
+        model = re.search(r'model name\s*: (.+)', info.read_text())
+        name = model[1] if model else name
+    return dict(
+        found,
+        system=f'{platform.system()} {platform.machine()}',
+        device=name,
+        threads=str(torch.get_num_threads()),
+    )

@@ -2,42 +2,13 @@
 
 import contextlib
 import io
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 from ..evaluation.functional.coco_matching import index_annotations
 from .columns import EQUAL_RECALLS
-
-# As CocoMetric counts: AP at 100 detections an image, all else at 1000.
-MAX_DETECTIONS = (100, 1000)
-Scored = Tuple[np.ndarray, np.ndarray]
-
-
-def pack(
-    predictions: Iterable[dict], category_ids: Sequence[int]
-) -> List[dict]:
-    """Detections in the format of COCO results.
-
-    Args:
-        predictions (Iterable[dict]): Of each image ``img_id``, ``bboxes``
-            (n, 4) as x1, y1, x2, y2 in its pixels, ``scores`` (n, ) and
-            ``labels`` (n, ).
-        category_ids (Sequence[int]): Category of each label.
-    """
-    return [
-        dict(
-            image_id=image['img_id'],
-            category_id=category_ids[label],
-            bbox=[x1, y1, x2 - x1, y2 - y1],
-            score=score,
-        )
-        for image in predictions
-        for (x1, y1, x2, y2), score, label in zip(
-            *(image[key].tolist() for key in ('bboxes', 'scores', 'labels'))
-        )
-    ]
 
 
 def evaluate(
@@ -68,7 +39,8 @@ def evaluate(
             'bbox',
         )
         params = coco_eval.params
-        params.maxDets = list(MAX_DETECTIONS)
+        # As CocoMetric: AP at 100 detections an image, all else at 1000.
+        params.maxDets = [100, 1000]
         if not sizes:
             params.areaRng, params.areaRngLbl = params.areaRng[:1], ['all']
         params.areaRng += map(list, (areas or {}).values())
@@ -99,7 +71,7 @@ def precision_curve(coco_eval: COCOeval, iou: int) -> np.ndarray:
     return valid.mean(axis=1) if valid.size else np.full(len(valid), np.nan)
 
 
-def pool(matches: Iterable[Optional[dict]]) -> Scored:
+def pool(matches: Iterable[Optional[dict]]) -> Tuple[np.ndarray, np.ndarray]:
     """Scores of predictions, (D, ), and whether each is a hit at IoU 0.5.
 
     Args:

@@ -5,59 +5,42 @@ import itertools
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 import torch
-from mmengine.structures import InstanceData
-from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
 from ..datasets.leaf_datasets import leaf_datasets
+from ..evaluation.functional.coco_matching import pack
 from ..utils.output_files import write_whole
-from .bootstrap import collect_matches, name_precisions, save_matches
+from .bootstrap import collect_matches, name_values, save_matches
 from .built import describe
 from .columns import (
     AP_NAMES,
     AREAS,
     EQUAL_RECALLS,
-    IOUS,
     PROPOSAL_NUMBERS,
     RECALL_NUMBERS,
 )
-from .cost import complexity, inference_memory, training_cost
+from .cost import complexity, environment, inference_memory, read_logs
 from .detection import (
     by_area,
     evaluate,
     false_positives,
-    pack,
     pool,
     precision_curve,
 )
 from .ground_truth import read_ground_truth
-from .provenance import environment, trained_with
-from .recall import evaluate_proposals, name_recalls
+from .recall import evaluate_proposals
 from .runs import DETECTIONS, GROUND_TRUTH, MATCHES, METRICS, Run
 from .stages import Stages, open_run, single_images
 
 # Images that operations and memory, which hardly differ, are those of.
 _COST_IMAGES = 5
 _AREA_OF = dict(S='small', M='medium', L='large')
+_PARTS = ('bboxes', 'scores', 'labels')  # of a prediction
 Row = Tuple[str, str, float, int]  # metric, at, value and n of columns.py
-
-
-class Observations(NamedTuple):
-    """What a detector predicts for each image of a split.
-
-    Attributes:
-        proposals (list[dict]): As :func:`evaluate_proposals` takes them.
-        detections (dict[str, list[dict]]): As :func:`pack` takes them, at
-            '' of the config's own number of proposals, and '@n' of each of
-            ``PROPOSAL_NUMBERS``. Empty without a second stage.
-    """
-
-    proposals: List[dict]
-    detections: Dict[str, List[dict]]
 
 
 def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
@@ -81,34 +64,41 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
     model, classes = stages.model, loader.dataset.metainfo['classes']
     truth = read_ground_truth(config, classes, split)
     batches = list(itertools.islice(single_images(loader), _COST_IMAGES))
-    costs = dict(
+    costs, training = read_logs(run.folder)
+    costs.update(
         complexity(model, [model.data_preprocessor(b) for b in batches]),
-        **training_cost(run.folder),
         inference_mb=inference_memory(stages, batches),
     )
     seen = observe(stages, loader, [image['id'] for image in truth['images']])
     rows = [(metric, '', value, 0) for metric, value in costs.items()]
     rows += evaluate_all(truth, seen, run.folder / MATCHES)
+    folder = next(leaf_datasets(loader.dataset)).data_prefix.get('img', '')
     metrics = dict(
         detector=name,
         seed=run.seed,
         split=split,
         checkpoint=Path(checkpoint).name,
-        img_prefix=_image_folder(loader),
+        img_prefix=str(Path(folder).absolute()),
         num_proposals=stages.number,
         images=len(truth['images']),
         objects=sum(not a['iscrowd'] for a in truth['annotations']),
         classes=len(truth['categories']),
         rows=[[m, at, None if v != v else v, n] for m, at, v, n in rows],
         built=describe(model),
-        training=trained_with(run.folder),
+        training=training,
         environment=environment(next(model.parameters()).device),
         resolved_config=config.pretty_text,
     )
     truth_bytes = gzip.compress(json.dumps(truth).encode(), mtime=0)
     (run.folder / GROUND_TRUTH).write_bytes(truth_bytes)
     if stages.roi_head:
-        _save_detections(run.folder / DETECTIONS, seen.detections[''])
+        found, counts = seen[''], [len(p['scores']) for p in seen['']]
+        arrays = [np.concatenate([p[key] for p in found]) for key in _PARTS]
+        arrays.append(np.repeat(np.arange(len(found)), counts))
+        kinds = np.float32, np.float32, np.int32, np.int32
+        arrays = (array.astype(kind) for array, kind in zip(arrays, kinds))
+        named = dict(zip((*_PARTS, 'images'), arrays))
+        np.savez_compressed(run.folder / DETECTIONS, **named)
     # Last, since it says that all is there.
     write_whole(run.folder / METRICS, json.dumps(metrics, indent=1))
 
@@ -116,7 +106,7 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
 @torch.no_grad()
 def observe(
     stages: Stages, loader: DataLoader, image_ids: Sequence[int]
-) -> Observations:
+) -> Dict[str, List[dict]]:
     """Detect in all images, at each number of proposals.
 
     Args:
@@ -124,8 +114,13 @@ def observe(
         loader (DataLoader): Of the images.
         image_ids (Sequence[int]): Images to give predictions of. One that is
             not loaded has none, as in ``CocoMetric``.
+
+    Returns:
+        dict[str, list[dict]]: Predictions of each image as :func:`pack` takes
+        them: 'proposals' and, of a detector with a second stage, detections
+        at '' of the config's own number of proposals, and '@n' of each of
+        ``PROPOSAL_NUMBERS``.
     """
-    numbers = PROPOSAL_NUMBERS if stages.roi_head else ()
     most = max(*PROPOSAL_NUMBERS, *RECALL_NUMBERS)
     found: Dict[str, Dict[int, dict]] = {'proposals': {}}
     for batch in single_images(loader):
@@ -135,119 +130,73 @@ def observe(
         by_at = {'proposals': best}
         if stages.roi_head:
             by_at[''] = prediction
-        for n in numbers:
-            # Where scores tie, the best of many proposals may be others.
-            own = n == stages.number
-            by_at[f'@{n}'] = prediction if own else stages.detect(best[:n])
+            for n in PROPOSAL_NUMBERS:
+                # Where scores tie, the best of many proposals may be others.
+                own = n == stages.number
+                by_at[f'@{n}'] = prediction if own else stages.detect(best[:n])
         for at, instances in by_at.items():
-            arrays = _arrays(sample.img_id, instances)
+            arrays = {key: instances[key].cpu().numpy() for key in _PARTS}
             found.setdefault(at, {})[sample.img_id] = arrays
         scaled = found['proposals'][sample.img_id]
         scaled['bboxes'] = scaled['bboxes'] / np.tile(sample.scale_factor, 2)
-    nothing = InstanceData(
-        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0)
-    )
-    ordered = {
-        at: [own.get(i) or _arrays(i, nothing) for i in image_ids]
+    nothing = dict(zip(_PARTS, (np.zeros((0, 4)), np.zeros(0), np.zeros(0))))
+    return {
+        at: [dict(own.get(i, nothing), img_id=i) for i in image_ids]
         for at, own in found.items()
     }
-    return Observations(ordered.pop('proposals'), ordered)
 
 
-def _arrays(image_id: int, instances: InstanceData) -> dict:
-    """Predictions of an image, on the CPU."""
-    arrays = {
-        key: instances[key].cpu().numpy()
-        for key in ('bboxes', 'scores', 'labels')
-    }
-    return dict(arrays, img_id=image_id)
-
-
-def evaluate_all(truth: dict, seen: Observations, path: Path) -> List[Row]:
+def evaluate_all(
+    truth: dict, seen: Dict[str, List[dict]], path: Path
+) -> List[Row]:
     """Compare predictions with objects, and save how they match.
 
     Args:
         truth (dict): COCO annotations.
-        seen (Observations): Predictions of all of its images.
+        seen (dict[str, list[dict]]): What :func:`observe` returns.
         path (Path): Where to save the matches.
     """
-    recalls = evaluate_proposals(truth, seen.proposals)
+    recalls = evaluate_proposals(truth, seen['proposals'])
     images, sizes = len(recalls.objects), recalls.objects.sum(axis=0)
     objects = dict(zip(AREAS, sizes.tolist()))
-    by_metric = name_recalls(recalls.recall())
-    counts = [len(p['scores']) for p in seen.proposals]
+    counts = [len(p['scores']) for p in seen['proposals']]
     rows = [
         ('proposals', f'@{n}', float(np.mean(np.minimum(counts, n))), images)
         for n in PROPOSAL_NUMBERS
     ]
-    rows += _curve(
-        'proposal FP', EQUAL_RECALLS, recalls.false_positives, images
-    )
+    errors = recalls.false_positives
+    rows += _curve('proposal FP', EQUAL_RECALLS, errors, images)
     matches = {}
     names = {c['id']: c['name'] for c in truth['categories']}
-    for at, predictions in seen.detections.items():
-        coco_eval = evaluate(
-            truth, pack(predictions, list(names)), sizes=not at
-        )
+    for at in (at for at in seen if at != 'proposals'):
+        results = pack(seen[at], list(names), labelled=True)
+        coco_eval = evaluate(truth, results, sizes=not at)
         classes = [names[i] for i in coco_eval.params.catIds]
         aps = ['AP'] if at else AP_NAMES
         matches[at] = collect_matches(coco_eval, classes, aps)
-        by_metric.update(
-            name_precisions(matches[at], np.ones((1, images)), at)
-        )
         if not at:
-            rows += _detection_curves(coco_eval, objects['all'], images)
+            recalled = [f'{i / 100:.2f}' for i in range(101)]
+            for name, iou in (('precision50', 0), ('precision75', 5)):
+                curve = precision_curve(coco_eval, iou)
+                rows += _curve(name, recalled, curve, objects['all'])
+            scores, hits = pool(by_area(coco_eval, 'all').ravel())
+            errors = false_positives(scores, hits, objects['all'], images)
+            rows += _curve('FP', EQUAL_RECALLS, errors, images)
     per_class = Counter(
         names[a['category_id']]
         for a in truth['annotations']
         if not a['iscrowd']
     )
-    for (metric, at), value in by_metric.items():
+    values = name_values(matches, recalls, np.ones((1, images)))
+    for (metric, at), value in values.items():
         area = _AREA_OF.get(metric.rpartition('_')[2], 'all')
         n = per_class[at] if metric == 'class AP' else objects[area]
-        rows.append((metric, at, float(np.squeeze(value)), n))
+        rows.append((metric, at, float(value[0]), n))
     save_matches(path, matches, recalls)
     return rows
 
 
 def _curve(
-    metric: str, ats: Sequence[str], values: Sequence[float], n: int
+    metric: str, ats: Iterable[str], values: np.ndarray, n: int
 ) -> List[Row]:
-    return [(metric, at, float(v), n) for at, v in zip(ats, values)]
-
-
-def _detection_curves(
-    coco_eval: COCOeval, objects: int, images: int
-) -> List[Row]:
-    """Precision by recall, and false positives at equal recall."""
-    recalls = [f'{i / 100:.2f}' for i in range(101)]
-    rows = []
-    for name, iou in (('precision50', '0.50'), ('precision75', '0.75')):
-        values = precision_curve(coco_eval, IOUS.index(iou))
-        rows += _curve(name, recalls, values, objects)
-    of_all_sizes = itertools.chain.from_iterable(by_area(coco_eval, 'all'))
-    scores, hits = pool(of_all_sizes)
-    values = false_positives(scores, hits, objects, images)
-    return rows + _curve('FP', EQUAL_RECALLS, values, images)
-
-
-def _image_folder(loader: DataLoader) -> str:
-    """Where the files of the annotations are."""
-    for dataset in leaf_datasets(loader.dataset):
-        return str(Path(dataset.data_prefix.get('img', '')).absolute())
-    return ''
-
-
-def _save_detections(path: Path, predictions: Sequence[dict]) -> None:
-    images = [np.full(len(p['scores']), i) for i, p in enumerate(predictions)]
-    arrays = {
-        key: np.concatenate([p[key] for p in predictions])
-        for key in ('bboxes', 'scores', 'labels')
-    }
-    np.savez_compressed(
-        path,
-        images=np.concatenate(images).astype(np.int32),
-        bboxes=arrays['bboxes'].astype(np.float32),
-        scores=arrays['scores'].astype(np.float32),
-        labels=arrays['labels'].astype(np.int32),
-    )
+    return [(metric, at, value, n) for at, value in zip(ats, values.tolist())]

@@ -43,10 +43,6 @@ class Recalls(NamedTuple):
         with np.errstate(invalid='ignore'):
             return found / objects[:, :, None, None]
 
-    def recall(self) -> np.ndarray:
-        """Recall over all images, (A, N, T)."""
-        return self.of(np.ones((1, len(self.objects))))[0]
-
 
 def name_recalls(recall: np.ndarray) -> Dict[Tuple[str, str], np.ndarray]:
     """Recalls of (..., A, N, T) by ``metric`` and ``at``, each (...)."""
@@ -78,19 +74,17 @@ def evaluate_proposals(ground_truth: dict, predictions: List[dict]) -> Recalls:
     pooled = []
     for start in range(0, len(predictions), _CHUNK):
         chunk = predictions[start : start + _CHUNK]
-        matches = match_coco_proposals(
-            ground_truth, chunk, RECALL_NUMBERS
-        ).evalImgs
+        matches = match_coco_proposals(ground_truth, chunk, RECALL_NUMBERS)
+        matches = matches.evalImgs  # of the first area, then the next
         pooled.append(pool(matches[: len(chunk)]))
         for position, match in enumerate(matches):
-            if match is None:
-                continue
-            area, image = divmod(position, len(chunk))
-            image += start
-            objects[image, area] = np.sum(match['gtIgnore'] == 0)
-            hits = (match['dtMatches'] != 0) & ~match['dtIgnore'].astype(bool)
-            for i, number in enumerate(RECALL_NUMBERS):
-                found[image, area, i] = hits[:, :number].sum(axis=1)
+            if match is not None:
+                area, image = divmod(position, len(chunk))
+                objects[start + image, area] = np.sum(match['gtIgnore'] == 0)
+                hits = (match['dtMatches'] != 0) & (match['dtIgnore'] == 0)
+                for i, number in enumerate(RECALL_NUMBERS):
+                    own = hits[:, :number].sum(axis=1)
+                    found[start + image, area, i] = own
     scores, hits = map(np.concatenate, zip(*pooled))
     total = int(objects[:, 0].sum())
     errors = false_positives(scores, hits, total, len(predictions))

@@ -1,10 +1,11 @@
 """What finished runs say: one frame of values, one of differences."""
 
 import gzip
+import itertools
 import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from mmengine.config import Config
 from .bootstrap import Name, resample
 from .columns import COLUMNS
 from .configs import STARTED_WITH, differences
-from .plan import Plan
+from .plan import Detector, Plan
 from .runs import GROUND_TRUTH, MATCHES, METRICS, TIMINGS, run_of
 from .statistics import LEVEL, NO_INTERVAL, bootstrap, holm, welch
 
@@ -24,7 +25,6 @@ _STARTED_WITH = (
 )
 # What must be the same of all runs for their costs to compare.
 _SAME_PLACE = ('device', 'threads', 'torch')
-Resampled = Dict[Name, np.ndarray]
 
 
 class Results(NamedTuple):
@@ -68,26 +68,23 @@ def load_results(
         ValueError: If nothing is measured, a seed is in two folders, or runs
             do not belong together.
     """
-    runs = {
-        detector.name: _measured_runs(plan, work_dirs, detector.name)
-        for detector in plan.detectors
-    }
+    runs = {d.name: _measured_runs(d, plan, work_dirs) for d in plan.detectors}
     _check_ground_truth(runs)
-    frame = pd.DataFrame(_rows(runs, work_dirs), columns=COLUMNS)
+    files = [folder / TIMINGS for folder in work_dirs]
+    timings = [json.loads(f.read_text()) for f in files if f.is_file()]
+    frame = pd.DataFrame(_rows(runs, timings), columns=COLUMNS)
     frame['value'] = frame['value'].astype(float)
-    resampled: Dict[str, Resampled] = {}
-    if resamples:
-        resampled = _resample(runs, resamples, jobs)
+    resampled = _resample(runs, resamples, jobs) if resamples else {}
     comparisons = _compare(plan, frame, resampled)
-    return Results(plan, frame, comparisons, runs, tuple(_notes(plan, runs)))
+    notes = tuple(_notes(plan, runs, timings))
+    return Results(plan, frame, comparisons, runs, notes)
 
 
 def _measured_runs(
-    plan: Plan, work_dirs: Sequence[Path], name: str
+    detector: Detector, plan: Plan, work_dirs: Sequence[Path]
 ) -> List[dict]:
     """Metrics of a detector's measured runs, in order of seed."""
     found: Dict[int, dict] = {}
-    detector = plan.detector(name)
     for work_dir in work_dirs:
         folder = run_of(work_dir, detector, 0).folder.parent
         for path in folder.glob(f'seed*/{METRICS}'):
@@ -101,20 +98,20 @@ def _measured_runs(
             other = found.setdefault(run['seed'], run)
             if other is not run:
                 raise ValueError(
-                    f'{name}, seed {run["seed"]} is in {other["folder"]} and '
-                    f'{run["folder"]}: leave one of the folders out'
+                    f'{detector.name}, seed {run["seed"]} is in '
+                    f'{other["folder"]} and {run["folder"]}: leave one of the '
+                    'folders out'
                 )
     runs = [found[seed] for seed in sorted(found)]
     for run in runs[1:]:
         texts = runs[0]['resolved_config'], run['resolved_config']
-        if texts[0] == texts[1]:
-            continue
-        configs = (Config.fromstring(text, '.py') for text in texts)
-        other = differences(*configs, _STARTED_WITH)
+        configs = [Config.fromstring(text, '.py') for text in {*texts}]
+        other = len(configs) > 1 and differences(*configs, _STARTED_WITH)
         if other:
             raise ValueError(
-                f'{runs[0]["folder"]} and {run["folder"]} are both of {name}, '
-                f'but of different configs: {other[0]}; leave one out'
+                f'{runs[0]["folder"]} and {run["folder"]} are both of '
+                f'{detector.name}, but of different configs: {other[0]}; '
+                'leave one out'
             )
     return runs
 
@@ -123,13 +120,11 @@ def _check_ground_truth(runs: Dict[str, List[dict]]) -> None:
     folders = [Path(run['folder']) for own in runs.values() for run in own]
     if not folders:
         raise ValueError('nothing is measured: run the plan first')
-    # Other hosts may compress the same otherwise.
-    truths = (
-        gzip.decompress((folder / GROUND_TRUTH).read_bytes())
-        for folder in folders
-    )
-    first = next(truths)
-    for folder, truth in zip(folders[1:], truths):
+    first = None
+    for folder in folders:
+        # Other hosts may compress the same otherwise.
+        truth = gzip.decompress((folder / GROUND_TRUTH).read_bytes())
+        first = first or truth
         if truth != first:
             raise ValueError(
                 f'{folders[0]} and {folder} were measured on other images or '
@@ -137,9 +132,7 @@ def _check_ground_truth(runs: Dict[str, List[dict]]) -> None:
             )
 
 
-def _rows(
-    runs: Dict[str, List[dict]], work_dirs: Sequence[Path]
-) -> List[list]:
+def _rows(runs: Dict[str, List[dict]], timings: List[dict]) -> List[list]:
     """Rows of the frame; of several times of a detector the first."""
     rows = [
         [name, run['seed'], *row]
@@ -147,67 +140,61 @@ def _rows(
         for run in own
         for row in run['rows']
     ]
-    timed = set()
-    for work_dir in work_dirs:
-        path = work_dir / TIMINGS
-        found = json.loads(path.read_text())['rows'] if path.is_file() else []
-        new = [row for row in found if row[0] in runs and row[0] not in timed]
-        for name, metric, at, median, _, n in new:
-            seeds = [run['seed'] for run in runs[name]]
-            rows.append([name, min(seeds, default=0), metric, at, median, n])
-        timed.update(row[0] for row in new)
+    timed: Dict[str, int] = {}
+    for i, timing in enumerate(timings):
+        for name, *row in timing['rows']:
+            if runs.get(name) and timed.setdefault(name, i) == i:
+                rows.append([name, runs[name][0]['seed'], *row])
     return rows
 
 
 def _resample(
     runs: Dict[str, List[dict]], resamples: int, jobs: Optional[int]
-) -> Dict[str, Resampled]:
+) -> Dict[str, Dict[Name, np.ndarray]]:
     """Means over seeds of each detector, (R, ) by metric."""
-    named = [(name, run['folder']) for name in runs for run in runs[name]]
-    paths = [Path(folder, MATCHES) for _, folder in named]
+    paths = [
+        Path(run['folder'], MATCHES) for own in runs.values() for run in own
+    ]
     with ProcessPoolExecutor(jobs) as pool:
-        drawn = list(pool.map(resample, paths, [resamples] * len(paths)))
-    means = {}
-    for name in runs:
-        own = [each for (n, _), each in zip(named, drawn) if n == name]
-        means[name] = {
-            key: np.mean([each[key] for each in own], axis=0)
-            for key in (own[0] if own else ())
-        }
+        drawn = pool.map(resample, paths, [resamples] * len(paths))
+        means = {}
+        for name, own in runs.items():
+            found = list(itertools.islice(drawn, len(own)))
+            means[name] = {
+                key: np.mean([each[key] for each in found], axis=0)
+                for key in (found[0] if found else ())
+            }
     return means
 
 
 def _compare(
-    plan: Plan, frame: pd.DataFrame, resampled: Dict[str, Resampled]
+    plan: Plan,
+    frame: pd.DataFrame,
+    resampled: Dict[str, Dict[Name, np.ndarray]],
 ) -> pd.DataFrame:
     """A row for each comparison and metric that both have."""
+    keys, rows = ['metric', 'at'], []
     values = {
-        name: own.groupby(['metric', 'at'], sort=False)['value'].agg(list)
+        name: own.groupby(keys, sort=False)['value'].agg(list)
         for name, own in frame.groupby('detector')
     }
-    rows = []
-    for first, second, _ in plan.compare:
-        if not values.keys() >= {first, second}:
+    for *pair, _ in plan.compare:
+        both = [values[name] for name in pair if name in values]
+        if len(both) < 2:
             continue
-        for key in values[first].index:
-            if key not in values[second].index:
-                continue
-            one, two = values[first][key], values[second][key]
-            drawn = [resampled.get(n, {}).get(key) for n in (first, second)]
-            seeds = welch(one, two)
-            images = NO_INTERVAL if drawn[0] is None else bootstrap(*drawn)
-            rows.append(
-                dict(
-                    **dict(first=first, second=second),
-                    **dict(metric=key[0], at=key[1]),
-                    difference=float(np.mean(two) - np.mean(one)),
-                    **dict(seeds_low=seeds[0], seeds_high=seeds[1]),
-                    **dict(images_low=images[0], images_high=images[1]),
-                    # A claim must hold for other seeds and other images.
-                    p=float(np.maximum(seeds[2], images[2])),
-                    **dict(seeds_first=len(one), seeds_second=len(two)),
-                )
+        both = pd.concat(both, axis=1, join='inner')
+        for key, (one, two) in zip(both.index, both.to_numpy()):
+            drawn = [resampled.get(n, {}).get(key) for n in pair]
+            *seeds, p_seeds = welch(one, two)
+            *images, p_images = (
+                NO_INTERVAL if drawn[0] is None else bootstrap(*drawn)
             )
+            # A claim must hold for other seeds and other images.
+            p = float(np.maximum(p_seeds, p_images))
+            difference = float(np.mean(two) - np.mean(one))
+            numbers = len(one), len(two)
+            ends = *seeds, *images
+            rows.append([*pair, *key, difference, *ends, p, *numbers])
     names = 'first second metric at difference seeds_low seeds_high images_low'
     names += ' images_high p seeds_first seeds_second'
     found = pd.DataFrame(rows, columns=names.split())
@@ -218,26 +205,35 @@ def _compare(
     return found
 
 
-def _notes(plan: Plan, runs: Dict[str, List[dict]]) -> List[str]:
-    notes = []
+def _notes(
+    plan: Plan, runs: Dict[str, List[dict]], timings: List[dict]
+) -> Iterator[str]:
     for detector in plan.detectors:
         wanted, there = len(plan.seeds_of(detector)), len(runs[detector.name])
         if there < wanted:
-            notes.append(
-                f'{detector.name}: {there} of {wanted} seeds measured.'
+            yield f'{detector.name}: {there} of {wanted} seeds measured.'
+        elif there > wanted:
+            yield (
+                f'{detector.name}: {there} seeds measured, but the plan asks '
+                f'for {wanted}.'
             )
     every = [run for own in runs.values() for run in own]
     for key in _SAME_PLACE:
-        values = sorted({str(run['environment'][key]) for run in every})
-        if len(values) > 1:
-            notes.append(
-                f'Measured with several values of {key}: {", ".join(values)}.'
-            )
-    counts = {str(run['training']['processes']) for run in every}
-    counts = sorted(counts - {'None'})
-    if len(counts) > 1:
-        notes.append(
-            'Trained with several numbers of processes, and so of images a '
-            f'step: {", ".join(counts)}.'
+        measured, timed = (
+            sorted({str(x['environment'][key]) for x in found})
+            for found in (every, [t for t in timings if 'environment' in t])
         )
-    return notes
+        if len(measured) > 1:
+            text = ', '.join(measured)
+            yield f'Measured with several values of {key}: {text}.'
+        if not {*timed} <= {*measured}:
+            yield (
+                f'Timed with {key} {", ".join(timed)}, but measured with '
+                f'{", ".join(measured)}.'
+            )
+    counts = {str(run['training']['processes']) for run in every} - {'None'}
+    if len(counts) > 1:
+        yield (
+            'Trained with several numbers of processes, and so of images a '
+            f'step: {", ".join(sorted(counts))}.'
+        )

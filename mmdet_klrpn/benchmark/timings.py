@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -13,13 +14,12 @@ from torch.utils.benchmark import Timer
 
 from ..utils.output_files import write_whole
 from .columns import PROPOSAL_NUMBERS
+from .cost import environment
 from .plan import Plan
-from .provenance import environment
-from .runs import TIMINGS, Run, find_run, measured_runs
+from .runs import TIMINGS, find_run, measured_runs
 from .stages import Stages, open_run, single_images
 
 IMAGES = 10
-Timed = Tuple[Stages, List[dict]]  # a detector, and its images
 
 
 def time_detectors(plan: Plan, work_dir: Path) -> None:
@@ -35,10 +35,14 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
     Raises:
         ValueError: If no detector is measured.
     """
-    device = torch.device(get_device())
-    timed: Dict[str, Timed] = {}
-    for name, run in measured_runs(plan._replace(work_dir=work_dir)).items():
-        timed[name] = _load(run)
+    device, timed = torch.device(get_device()), {}
+    plan = plan._replace(work_dir=work_dir)
+    for name, run in measured_runs(plan).items():
+        _, _, checkpoint, split = find_run(run.folder)
+        _, loader, stages = open_run(run, checkpoint, split)
+        stages.model.to('cpu')
+        batches = itertools.islice(single_images(loader), IMAGES)
+        timed[name] = stages, list(batches)
     if not timed:
         raise ValueError(f'nothing in {work_dir} is measured yet')
     taken: Dict[Tuple[str, str, str], List[float]] = {}
@@ -52,53 +56,32 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
             for (metric, at), ms in _time_image(stages, batches[i]).items():
                 taken.setdefault((name, metric, at), []).append(ms)
             stages.model.to('cpu')
-    rows = [
-        [*key, float(np.median(ms)), _spread(ms), len(ms)]
-        for key, ms in taken.items()
-    ]
+    rows = [[*key, float(np.median(ms)), len(ms)] for key, ms in taken.items()]
     content = dict(environment=environment(device), rows=rows)
     write_whole(work_dir / TIMINGS, json.dumps(content, indent=1))
-
-
-def _spread(values: List[float]) -> float:
-    """The interquartile range."""
-    low, high = np.quantile(values, [0.25, 0.75])
-    return float(high - low)
-
-
-def _load(run: Run) -> Timed:
-    """A run's detector, and its first images."""
-    _, _, checkpoint, split = find_run(run.folder)
-    _, loader, stages = open_run(run, checkpoint, split)
-    stages.model.to('cpu')
-    return stages, list(itertools.islice(single_images(loader), IMAGES))
 
 
 @torch.no_grad()
 def _time_image(stages: Stages, batch: dict) -> Dict[Tuple[str, str], float]:
     """Milliseconds by ``metric`` and ``at`` of columns.py."""
-
-    def first_stage() -> None:
-        stages.load(batch)
-        stages.propose(stages.number)
-
     calls = {
         ('ms', ''): lambda: stages.run(batch),
-        ('first_stage_ms', ''): first_stage,
+        ('first_stage_ms', ''): lambda: (
+            stages.load(batch),
+            stages.propose(stages.number),
+        ),
     }
     if stages.roi_head:
         stages.load(batch)
         proposals = stages.propose(max(PROPOSAL_NUMBERS))
         for n in PROPOSAL_NUMBERS:
-            best = proposals[:n]
-            key = 'second_stage_ms', f'@{n}'
-            calls[key] = lambda best=best: stages.detect(best)
+            calls['second_stage_ms', f'@{n}'] = partial(
+                stages.detect, proposals[:n]
+            )
     # It warms up, waits for a GPU, and would by itself use one thread.
     threads = torch.get_num_threads()
-    return {
-        key: 1000
-        * Timer('call()', globals=dict(call=call), num_threads=threads)
-        .timeit(1)
-        .median
+    timers = {
+        key: Timer('call()', globals=dict(call=call), num_threads=threads)
         for key, call in calls.items()
     }
+    return {key: 1000 * t.timeit(1).median for key, t in timers.items()}

@@ -95,7 +95,8 @@ def test_figures_are_those_of_the_detector(tiny_data, tiny):
     assert own.tolist() == pytest.approx(evaluation.stats[:3].tolist())
     assert own['AP50'] > 0
     truth = json.loads((tiny_data / 'annotations.json').read_text())
-    recall = evaluate_proposals(truth, predictions).recall().mean(axis=2)
+    found_by = evaluate_proposals(truth, predictions).of(np.ones((1, 8)))
+    recall = found_by[0].mean(axis=2)
     for i, number in enumerate((10, 30, 100, 300)):
         value = found['recall', f'AR@{number}', 'all']
         assert value == pytest.approx(recall[0, i])

@@ -24,11 +24,11 @@ from mmdet_klrpn.benchmark.detection import (
     by_area,
     evaluate,
     false_positives,
-    pack,
     pool,
     precision_curve,
 )
 from mmdet_klrpn.benchmark.recall import evaluate_proposals
+from mmdet_klrpn.evaluation.functional.coco_matching import pack
 
 
 @pytest.fixture(scope='module')
@@ -190,7 +190,7 @@ def test_equals_coco_metric(scene, tmp_path):
             scores=np.array([d['score'] for d in own], dtype=np.float32),
             labels=np.array([int(d['category_id'] == 8) for d in own]),
         )
-        packed += pack([instances], [3, 8])
+        packed += pack([instances], [3, 8], True)
         metric.results.append((None, instances))
     expected = metric.compute_metrics(metric.results)
     found = precisions(truth, packed)

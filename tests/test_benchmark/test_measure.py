@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from mmdet_klrpn.benchmark.columns import AP_NAMES, PROPOSAL_NUMBERS
-from mmdet_klrpn.benchmark.cost import complexity, training_cost
+from mmdet_klrpn.benchmark.cost import complexity, read_logs
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
 from mmdet_klrpn.benchmark.measure import measure, observe
 from mmdet_klrpn.benchmark.plan import load_plan
@@ -75,23 +75,26 @@ def test_detections_are_those_of_the_detector(config):
     model = make_detector(config)
     batches = make_batches(2)
     seen = observe(Stages(model), batches, [0, 1, 7])
-    for batch, found in zip(batches, seen.detections['']):
+    for batch, found in zip(batches, seen['']):
         with torch.no_grad():
             (sample,) = model.test_step(batch)
         for key in KEYS:
             expected = sample.pred_instances[key].numpy()
             np.testing.assert_array_equal(found[key], expected)
     # Fewer proposals leave fewer detections, and an image not seen has none.
-    counts = [len(image['scores']) for image in seen.detections['@10']]
-    assert counts[0] <= 20 < len(seen.detections[''][0]['scores'])
-    assert counts[2] == len(seen.proposals[2]['scores']) == 0
-    assert set(seen.detections) == {'', *(f'@{n}' for n in PROPOSAL_NUMBERS)}
+    counts = [len(image['scores']) for image in seen['@10']]
+    assert counts[0] <= 20 < len(seen[''][0]['scores'])
+    assert counts[2] == len(seen['proposals'][2]['scores']) == 0
+    assert set(seen) - {'proposals'} == {
+        '',
+        *(f'@{n}' for n in PROPOSAL_NUMBERS),
+    }
 
 
 def test_proposals_are_in_pixels_of_the_original_image():
     model = make_detector(KL_RPN_CONFIG)
     (batch,) = make_batches(1)
-    (proposals,) = observe(Stages(model), [batch], [0]).proposals
+    (proposals,) = observe(Stages(model), [batch], [0])['proposals']
     assert 160 < proposals['bboxes'][:, 2].max() <= 320
     data = model.data_preprocessor(batch)
     model.rpn_head.test_cfg.max_per_img = 1000
@@ -117,8 +120,10 @@ def test_complexity():
     assert found['flops'] == complexity(model, [batch])['flops']
 
 
-def test_training_cost(tmp_path):
-    assert np.isnan(list(training_cost(tmp_path).values())).all()
+def test_logs_of_a_training(tmp_path):
+    costs, training = read_logs(tmp_path)
+    assert np.isnan(list(costs.values())).all()
+    assert training == dict(processes=None, torch=None, device=None)
     for name, seconds in (('1', [9.0] * 2 + [1.0] * 18), ('2', [9.0, 3.0])):
         folder = tmp_path / name / 'vis_data'
         folder.mkdir(parents=True)
@@ -128,8 +133,10 @@ def test_training_cost(tmp_path):
             '\n'.join(json.dumps(line) for line in lines)
         )
     # 18 times 1.0 and once 3.0 are left.
-    found = training_cost(tmp_path)
-    assert found == dict(training_s=1.0, training_mb=109.0)
+    (tmp_path / '2' / '2.log').write_text('PyTorch: 2.1\nGPU number: 8\n')
+    costs, training = read_logs(tmp_path)
+    assert costs == dict(training_s=1.0, training_mb=109.0)
+    assert training == dict(processes='8', torch='2.1', device=None)
 
 
 def test_ground_truth_of_the_classes(tmp_path):

@@ -20,6 +20,12 @@ def scene():
     return make_scene()
 
 
+def recall_of(truth, predictions):
+    """Recall over all images, (A, N, T)."""
+    recalls = evaluate_proposals(truth, predictions)
+    return recalls.of(np.ones((1, len(predictions))))[0]
+
+
 @pytest.fixture(scope='module')
 def proposals(scene, tmp_path_factory):
     """An annotation file, and 40 proposals of each image."""
@@ -64,7 +70,7 @@ def test_recall_is_that_of_the_metric(scene, proposals):
     ]
     metric.process({}, samples)
     expected = metric.compute_metrics(metric.results)
-    table = name_recalls(evaluate_proposals(truth, predictions).recall())
+    table = name_recalls(recall_of(truth, predictions))
     for number in RECALL_NUMBERS:
         found = table['AR', f'@{number}']
         assert found == pytest.approx(expected[f'AR@{number}'], rel=1e-12)
@@ -80,7 +86,7 @@ def test_weights_are_what_other_images_give(scene, proposals):
     _, predictions = proposals
     recalls = evaluate_proposals(truth, predictions)
     kept = [predictions[i] for i in (0, 2, 3)]
-    expected = evaluate_proposals(truth, kept).recall()
+    expected = recall_of(truth, kept)
     found = recalls.of(np.array([[1, 0, 1, 1, 0, 0]]))[0]
     np.testing.assert_allclose(found, expected)
 
@@ -121,7 +127,7 @@ def test_ids_are_labels_and_fields_optional(ids, optional):
     bboxes[:, 2:] += bboxes[:, :2]
     scores = np.array([0.7, 0.9, 0.8])
     predictions = [dict(img_id=0, bboxes=bboxes, scores=scores)]
-    recall = name_recalls(evaluate_proposals(truth, predictions).recall())
+    recall = name_recalls(recall_of(truth, predictions))
     assert recall['AR', '@10'] == recall['AR_M', '@1000'] == 1
 
 

@@ -40,7 +40,7 @@ def plan(tmp_path):
     for detector in detectors:
         for seed, ap in enumerate(AP[detector.name]):
             write_run(tmp_path, detector, seed, ap)
-    rows = [['B', 'ms', '', 7.5, 1.0, 10], ['gone', 'ms', '', 1, 1, 10]]
+    rows = [['B', 'ms', '', 7.5, 10], ['gone', 'ms', '', 1, 10]]
     (tmp_path / TIMINGS).write_text(json.dumps(dict(rows=rows)))
     return plan
 
@@ -87,6 +87,18 @@ def test_the_frame_has_every_value(plan):
         'B: 2 of 3 seeds measured.',
         'Trained with several numbers of processes, and so of images a step: '
         '1, 2.',
+    )
+
+
+def test_what_runs_and_times_do_not_share_is_noted(plan):
+    path = plan.work_dir / TIMINGS
+    content = json.loads(path.read_text())
+    content['environment'] = dict(device='y', threads='1', torch='2')
+    path.write_text(json.dumps(content))
+    plan = plan._replace(seeds=2)
+    assert load_results(plan, [plan.work_dir], 0).notes[:2] == (
+        'A: 3 seeds measured, but the plan asks for 2.',
+        'Timed with device y, but measured with x.',
     )
 
 

@@ -1,6 +1,6 @@
 """Matching by pycocotools, whatever ids and fields a file has."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -76,10 +76,11 @@ def match_coco_proposals(
         accumulated. The id of an object is its position among the annotations
         of ``ground_truth``, plus 1.
     """
+    categories = [c['id'] for c in ground_truth['categories']]
     coco_eval = COCOeval(
         index_annotations(ground_truth.get('annotations', []), ground_truth),
         # Not loadRes, which fails where there is no proposal at all.
-        index_annotations(_pack(predictions, ground_truth), ground_truth),
+        index_annotations(pack(predictions, categories, False), ground_truth),
         'bbox',
     )
     params = coco_eval.params
@@ -95,20 +96,33 @@ def match_coco_proposals(
     return coco_eval
 
 
-def _pack(predictions: List[dict], ground_truth: dict) -> List[dict]:
-    """Pack proposals, all of one category, into COCO's form of results."""
-    category = ground_truth['categories'][0]['id']
+def pack(
+    predictions: Iterable[dict], category_ids: Sequence[int], labelled: bool
+) -> List[dict]:
+    """Predictions in COCO's form of results.
+
+    Args:
+        predictions (Iterable[dict]): Of each image ``img_id``, ``bboxes``
+            (n, 4) as x1, y1, x2, y2 in its pixels, ``scores`` (n, ) and, if
+            they are labelled, ``labels`` (n, ).
+        category_ids (Sequence[int]): Category of each label.
+        labelled (bool): Whether to tell classes apart; if not, all are of the
+            first category.
+    """
     results = []
-    for prediction in predictions:
-        boxes = np.array(prediction['bboxes'], dtype=float)
+    for image in predictions:
+        boxes = np.array(image['bboxes'], dtype=float)
         boxes[:, 2:] -= boxes[:, :2]
-        for box, score in zip(boxes, prediction['scores']):
-            results.append(
-                dict(
-                    image_id=prediction['img_id'],
-                    category_id=category,
-                    bbox=box.tolist(),
-                    score=float(score),
-                )
+        labels = image['labels'] if labelled else [0] * len(boxes)
+        results += [
+            dict(
+                image_id=image['img_id'],
+                category_id=category_ids[label],
+                bbox=box,
+                score=float(score),
             )
+            for box, score, label in zip(
+                boxes.tolist(), image['scores'], labels
+            )
+        ]
     return results

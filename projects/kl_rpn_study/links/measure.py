@@ -17,8 +17,9 @@ from seed_tables import with_split
 from torch import nn
 
 from mmdet_klrpn.apis import load_detector
-from mmdet_klrpn.benchmark.detection import evaluate, pack
+from mmdet_klrpn.benchmark.detection import evaluate
 from mmdet_klrpn.benchmark.ground_truth import read_ground_truth
+from mmdet_klrpn.evaluation.functional.coco_matching import pack
 from mmdet_klrpn.evaluation.split_items import Item, split_items
 
 from .image import load_image, refine
@@ -163,7 +164,7 @@ def precisions(
         for a in truth['annotations']
     ]
     truth = dict(truth, annotations=annotations)
-    detections = pack(predictions, categories)
+    detections = pack(predictions, categories, True)
     evaluated = evaluate(truth, detections, areas, sizes=False)
     # (IoU thresholds, recalls, categories, areas, numbers of detections)
     precision = evaluated.eval['precision']

@@ -16,7 +16,7 @@ from seed_tables import with_split
 
 from mmdet_klrpn import models
 from mmdet_klrpn.benchmark.configs import resolve
-from mmdet_klrpn.benchmark.provenance import environment
+from mmdet_klrpn.benchmark.cost import environment
 from mmdet_klrpn.utils.output_files import write_whole
 
 from .features import extract, load_features

@@ -1,7 +1,7 @@
 """What a detector is built of, in words, whatever its config says."""
 
 import inspect
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, Tuple
 
 import torch
 from torch import nn
@@ -25,16 +25,6 @@ _LEFT_OUT = (
     *('assigner', 'sampler', 'ga_assigner', 'ga_sampler'),
     *('debug', 'featmap_strides', 'spatial_scale'),
 )
-
-
-def differing(
-    first: Dict[str, str], second: Dict[str, str]
-) -> List[Tuple[str, str, str]]:
-    """Row and both texts where two descriptions differ, '' where one ends."""
-    rows = (
-        (r, first.get(r, ''), second.get(r, '')) for r in {**first, **second}
-    )
-    return [row for row in rows if row[1] != row[2]]
 
 
 def describe(model: nn.Module) -> Dict[str, str]:

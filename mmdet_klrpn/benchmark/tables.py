@@ -1,13 +1,14 @@
 """Tables of a report: pivots of its frames, as text in every form."""
 
 import re
+from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 
-from .built import differing
 from .columns import AREAS
 from .plan import Comparison
 from .results import Results
@@ -85,15 +86,8 @@ def label(metric: str, at: str) -> str:
 
 def show(metric: str, value: float, sign: str = '') -> str:
     """A value as printed, in points or its own unit; a dash for NaN."""
-    if pd.isna(value):
-        return DASH
     factor, digits = UNITS.get(metric, (100, 1))[:2]
-    return f'{value * factor:{sign}.{digits}f}'
-
-
-def show_p(p: float) -> str:
-    """A p-value to three digits; a dash for NaN."""
-    return DASH if pd.isna(p) else '< 0.001' if p < 0.001 else f'{p:.3f}'
+    return DASH if pd.isna(value) else f'{value * factor:{sign}.{digits}f}'
 
 
 def columns_of(results: Results, *names: str) -> List[Column]:
@@ -108,9 +102,9 @@ def columns_of(results: Results, *names: str) -> List[Column]:
         metric, star, step = name.partition('*')
         if star:
             rows = results.frame.dropna(subset=['value'])
-            rows = rows[rows['metric'] == metric]
-            ats = sorted(set(rows['at']) - {''}, key=as_number)
-            columns += [(metric, at) for at in ats[:: int(step or 1)]]
+            ats = set(rows.loc[rows['metric'] == metric, 'at']) - {''}
+            ats = sorted(ats, key=as_number)[:: int(step or 1)]
+            columns += [(metric, at) for at in ats]
         else:
             metric, mark, number = name.partition('@')
             columns.append((metric, mark + number))
@@ -119,7 +113,7 @@ def columns_of(results: Results, *names: str) -> List[Column]:
 
 def as_number(at: str) -> float:
     """What a curve is indexed by, as a number."""
-    return float(at.lstrip('@'))
+    return float(at.lstrip('@') or 0)
 
 
 def pivot(
@@ -131,29 +125,28 @@ def pivot(
     recall that it does not reach: a mean of the others would flatter.
     """
     keys = ['metric', 'at']
-    wanted = pd.MultiIndex.from_frame(pd.DataFrame(columns, columns=keys))
-    rows = results.frame[results.frame.set_index(keys).index.isin(wanted)]
-    values = rows.groupby(['detector', *keys])['value']
+    wanted = pd.MultiIndex.from_tuples(columns, names=keys)
+    values = results.frame.groupby(['detector', *keys])['value']
     found = values.agg(how).where(values.count() == values.size())
     names = [detector.name for detector in results.plan.detectors]
-    return found.unstack(keys).reindex(index=names).reindex(columns=wanted)
+    return found.unstack(keys).reindex(index=names, columns=wanted)
 
 
 def means(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each detector: mean and standard deviation over seeds."""
     mean, std = (
-        pivot(results, columns, how).astype(object) for how in ('mean', 'std')
+        pivot(results, columns, how).apply(
+            lambda cells: cells.map(partial(show, cells.name[0]))
+        )
+        for how in ('mean', 'std')
     )
-    for column in columns:
-        for cells in (mean, std):
-            cells[column] = [show(column[0], v) for v in cells[column]]
     return mean + (' ± ' + std).where(std != DASH, '')
 
 
 def counted(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """The means, and how many of the planned seeds they are of."""
     cells = means(results, columns).set_axis(headings(columns), axis=1)
-    rows = results.frame[results.frame['value'].notna()]
+    rows = results.frame.dropna(subset=['value'])
     rows = rows[rows['metric'].isin([metric for metric, _ in columns])]
     found = rows.groupby('detector')['seed'].nunique()
     cells['seeds'] = [
@@ -173,14 +166,14 @@ def headings(columns: Sequence[Column]) -> List[str]:
 def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
     """A row for each comparison: the second's mean divided by the first's."""
     found = pivot(results, columns).set_axis(headings(columns), axis=1)
-    pairs = [pair[:2] for pair in results.plan.compare]
-    rows = [found.loc[second] / found.loc[first] for first, second in pairs]
-    cells = [
-        [f'{ratio:.2f}' if np.isfinite(ratio) else DASH for ratio in row]
-        for row in rows
-    ]
-    names = [f'{second} / {first}' for first, second in pairs]
-    return pd.DataFrame(cells, names, found.columns)
+    cells = {
+        f'{second} / {first}': [
+            f'{ratio:.2f}' if np.isfinite(ratio) else DASH
+            for ratio in found.loc[second] / found.loc[first]
+        ]
+        for first, second, _ in results.plan.compare
+    }
+    return pd.DataFrame.from_dict(cells, 'index', columns=found.columns)
 
 
 def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
@@ -195,38 +188,33 @@ def primary_rows(results: Results) -> pd.DataFrame:
     rows = results.comparisons
     rows = rows[rows['metric'] + rows['at'] == results.plan.metric]
     rows = rows.set_index(['first', 'second'])
-    return rows.reindex([tuple(pair[:2]) for pair in results.plan.compare])
+    return rows.reindex([pair[:2] for pair in results.plan.compare])
 
 
 def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
     """Cells of rows of ``results.comparisons``, bold where significant."""
-
-    def cells(row: dict) -> List[str]:
-        ends = ('seeds_low', 'seeds_high', 'images_low', 'images_high')
-        text, *ends = (
-            show(row['metric'], row[name], '+')
-            for name in ('difference', *ends)
-        )
-        return [
-            f'**{text}**' if row['significant'] is True else text,
-            DASH if DASH in ends[:2] else ' to '.join(ends[:2]),
-            DASH if DASH in ends[2:] else ' to '.join(ends[2:]),
-            show_p(row['p']),
-            show_p(row['p_holm']),
-        ]
-
-    names = ['difference', '95% over seeds', '95% over images', 'p']
-    found = [cells(row) for row in rows.to_dict('records')]
-    return pd.DataFrame(found, rows.index, [*names, 'p after Holm'])
+    names = 'difference', '95% over seeds', '95% over images', 'p'
+    cells = pd.DataFrame(index=rows.index, columns=[*names, 'p after Holm'])
+    for i, row in enumerate(rows.to_dict('records')):
+        sign = partial(show, row['metric'], sign='+')
+        text = sign(row['difference'])
+        found = [f'**{text}**' if row['significant'] is True else text]
+        for over in ('seeds', 'images'):
+            ends = [sign(row[f'{over}_{end}']) for end in ('low', 'high')]
+            found.append(DASH if DASH in ends else ' to '.join(ends))
+        for p in (row['p'], row['p_holm']):
+            text = '< 0.001' if p < 0.001 else f'{p:.3f}'
+            found.append(DASH if pd.isna(p) else text)
+        cells.iloc[i] = found
+    return cells
 
 
 def headline(results: Results) -> pd.DataFrame:
     """A row for each comparison: the primary metric."""
     rows = primary_rows(results)
-    cells = difference_cells(rows)
     seeds = rows[['seeds_first', 'seeds_second']].fillna(0).astype(int)
-    seeds = seeds.astype(str)
-    cells['seeds'] = seeds['seeds_first'] + ' + ' + seeds['seeds_second']
+    cells = difference_cells(rows)
+    cells['seeds'] = [f'{a} + {b}' for a, b in seeds.to_numpy()]
     return cells.set_axis([f'{b} minus {a}' for a, b in rows.index])
 
 
@@ -235,9 +223,7 @@ def differences(results: Results, pair: Comparison) -> pd.DataFrame:
     rows = pair_rows(results, pair)
     rows = rows[rows['at'].str.match('@|$') | rows['metric'].isin(UNITS)]
     order = rows['metric'].unique().tolist().index
-    columns = sorted(
-        rows.index, key=lambda c: (order(c[0]), as_number(c[1] or '0'))
-    )
+    columns = sorted(rows.index, key=lambda c: (order(c[0]), as_number(c[1])))
     cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
     both = means(results, columns).loc[list(pair[:2])].T
     cells = pd.concat([both, cells], axis=1)
@@ -250,10 +236,8 @@ def built(results: Results, pair: Comparison) -> pd.DataFrame:
     parts = {name: r[0]['built'] if r else {} for name, r in runs.items()}
     keys = dict.fromkeys(key for part in parts.values() for key in part)
     cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
-    changed = {row for row, *_ in differing(*parts.values())}
-    return cells.assign(
-        differs=np.where(cells.index.isin(changed), 'yes', 'no')
-    )
+    other = cells[pair.first] != cells[pair.second]
+    return cells.assign(differs=np.where(other, 'yes', 'no'))
 
 
 def by_class(results: Results) -> pd.DataFrame:
@@ -261,6 +245,8 @@ def by_class(results: Results) -> pd.DataFrame:
     rows = results.frame[results.frame['metric'] == 'class AP']
     objects = rows.groupby('at', sort=False)['n'].max().astype(int)
     columns = [('class AP', name) for name in objects.index]
+    if not columns:
+        return pd.DataFrame()
     cells = means(results, columns).T.droplevel(0)
     cells.insert(0, 'objects', objects)
     for pair in results.plan.compare:
@@ -307,10 +293,9 @@ def by_seed(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
 
 def test_sets(results: Results) -> pd.DataFrame:
     """A row for each detector: numbers of images, objects and classes."""
-    runs = {name: runs[0] for name, runs in results.runs.items() if runs}
-    names = ('images', 'objects', 'classes')
-    rows = {name: [run[n] for n in names] for name, run in runs.items()}
-    cells = pd.DataFrame.from_dict(rows, orient='index', columns=names)
+    rows = {name: runs[0] for name, runs in results.runs.items() if runs}
+    names = ['images', 'objects', 'classes']
+    cells = pd.DataFrame.from_dict(rows, 'index')[names]
     largest = results.frame.groupby(['metric', 'detector'])['n'].max()
     for area in AREAS[1:]:
         metric = f'AR_{area[0].upper()}'
@@ -321,14 +306,14 @@ def test_sets(results: Results) -> pd.DataFrame:
 
 def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    rows = pd.DataFrame(
-        (part, key, str(value or DASH))
+    counts = Counter(
+        (f'{part}: {key}', str(value or DASH))
         for runs in results.runs.values()
         for run in runs
         for part in ('environment', 'training')
         for key, value in run[part].items()
     )
-    counts = rows.groupby([0, 1], sort=False)[2].value_counts()
-    texts = [f'{key[2]} ({count})' for key, count in counts.items()]
-    texts = pd.Series(texts, [': '.join(key[:2]) for key in counts.index])
-    return texts.groupby(level=0, sort=False).agg(', '.join).to_frame('runs')
+    cells: Dict[str, List[str]] = {}
+    for (key, value), count in counts.items():
+        cells.setdefault(key, []).append(f'{value} ({count})')
+    return pd.DataFrame({'runs': {k: ', '.join(x) for k, x in cells.items()}})

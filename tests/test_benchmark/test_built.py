@@ -7,7 +7,7 @@ from mmengine.config import Config
 from tiny_detectors import tiny_detector
 
 from mmdet_klrpn.apis import load_detector
-from mmdet_klrpn.benchmark.built import describe, differing
+from mmdet_klrpn.benchmark.built import describe
 from mmdet_klrpn.utils.conversion import resolve_config
 
 TOP_9 = dict(
@@ -20,6 +20,13 @@ TOP_9 = dict(
         ignore_iof_thr=-1,
     )
 )
+
+
+def differing(first, second):
+    """Row and both texts where two descriptions differ, '' where one ends."""
+    rows = {**first, **second}
+    rows = [(row, first.get(row, ''), second.get(row, '')) for row in rows]
+    return [row for row in rows if row[1] != row[2]]
 
 
 def describe_config(name, **options):

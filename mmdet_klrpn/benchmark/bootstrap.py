@@ -56,12 +56,9 @@ class Matches(NamedTuple):
 def collect_matches(
     coco_eval: COCOeval, classes: Sequence[str], names: Sequence[str]
 ) -> Matches:
-    """Keep what the bootstrap needs of an evaluation.
+    """Keep what the bootstrap needs of an evaluation, by ``evaluate``.
 
-    Args:
-        coco_eval (COCOeval): From ``detection.evaluate``.
-        classes (Sequence[str]): Names of its ``catIds``.
-        names (Sequence[str]): The APs to keep, of ``AP_NAMES``.
+    Classes are the names of its ``catIds``, and names those of ``AP_NAMES``.
     """
     params = coco_eval.params
     grid = np.stack(
@@ -185,14 +182,7 @@ def _average_precision(
 def save_matches(
     path: Path, matches: Dict[str, Matches], recalls: Recalls
 ) -> None:
-    """Write what :func:`resample` reads.
-
-    Args:
-        path (Path): Of an npz file.
-        matches (dict[str, Matches]): By ``at``: '' of the config's own number
-            of proposals, '@n' of others. Empty without a second stage.
-        recalls (Recalls): Of the proposals.
-    """
+    """Write what :func:`resample` reads, matches by ``at``."""
     arrays = {f'recalls {key}': v for key, v in recalls._asdict().items()}
     for at, own in matches.items():
         arrays.update({f'{at} {key}': v for key, v in own._asdict().items()})
@@ -200,15 +190,7 @@ def save_matches(
 
 
 def resample(path: Path, resamples: int) -> Dict[Name, np.ndarray]:
-    """AP and AR of a run had other test images been drawn.
-
-    Args:
-        path (Path): From :func:`save_matches`.
-        resamples (int): How many, R.
-
-    Returns:
-        dict[tuple[str, str], np.ndarray]: (R, ) values by metric and ``at``.
-    """
+    """AP and AR of a run had R other sets of test images been drawn, (R, )."""
     with np.load(path) as file:
         arrays: Dict[str, Dict[str, np.ndarray]] = {}
         for name in file.files:

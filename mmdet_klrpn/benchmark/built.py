@@ -31,13 +31,8 @@ def describe(model: nn.Module) -> Dict[str, str]:
     """Describe a detector by the parts that it was built of.
 
     A part is its class and its arguments: all numbers but -1, mmdet's "none",
-    and whatever else is not the default.
-
-    Args:
-        model (nn.Module): A detector with an RPN head.
-
-    Returns:
-        dict[str, str]: Texts by row, such as 'RPN assigner'.
+    and whatever else is not the default. Texts are by row, such as 'RPN
+    assigner'.
 
     Raises:
         ValueError: If it has no RPN head.

@@ -52,18 +52,17 @@ def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
     """Check all that needs no data, in a second or two for each detector.
 
     Args:
-        plan (Plan): The plan, with the work folder and seeds that are asked
-            for.
+        plan (Plan): With the work folder and seeds that are asked for.
         has_gpus (bool): Whether detectors are measured on GPUs.
 
     Returns:
         dict[str, Config]: Resolved configs by detector's name.
 
     Raises:
-        ValueError: If a config cannot be read or built, has no RPN head, or
-            does not save its last weights; if a comparison is of more than
-            the RPN heads; if a run that exists is another's; or if the disk
-            is too small.
+        ValueError: If a config cannot be read or built, has no RPN head,
+            needs a GPU, or does not save its last weights; if a comparison is
+            of more than the RPN heads; if a run that exists is another's; or
+            if the disk is too small.
     """
     problems, configs, parameters = _Problems(), {}, {}
     for detector in plan.detectors:
@@ -96,10 +95,6 @@ def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
 
 def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
     """Check data and weights, once ``prepare`` has made them.
-
-    Args:
-        plan (Plan): The plan.
-        configs (dict[str, Config]): What :func:`check_configs` returned.
 
     Raises:
         ValueError: If annotations, images or weights are missing or do not

@@ -34,9 +34,7 @@ _UNMEASURED = (
     *('val_evaluator', 'test_evaluator', 'randomness.seed'),
     *(f'default_hooks.{x}' for x in ('checkpoint', 'logger', 'visualization')),
 )
-_ABSENT = 'absent'
-# As many differences of two configs are named.
-_MOST = 8
+_MOST = 8  # differences of two configs that are named
 
 
 class Difference(NamedTuple):
@@ -88,16 +86,12 @@ def differences(
     """Where two configs differ in what mmengine's Runner reads.
 
     Lists and tuples are the same to whoever reads a config, as are None and a
-    key that is absent. ``_scope_``, which mmengine adds, says nothing.
-
-    Args:
-        first (Config): A resolved config.
-        second (Config): Another one.
-        ignore (Sequence[str]): Dotted keys; what is below them is ignored too.
+    key that is absent. ``_scope_``, which mmengine adds, says nothing, and
+    dotted keys to ignore stand for all below them.
     """
     left, right = (dict(leaves(c.to_dict())) for c in (first, second))
     found = (
-        Difference(key, left.get(key, _ABSENT), right.get(key, _ABSENT))
+        Difference(key, left.get(key, 'absent'), right.get(key, 'absent'))
         for key in sorted(left.keys() | right.keys())
         if key.split('.')[0] in _READ
         and not any(f'{key}.'.startswith(f'{each}.') for each in ignore)
@@ -121,11 +115,6 @@ def check_comparison(
     comparison: Comparison, plan: Plan, configs: Dict[str, Config]
 ) -> None:
     """Check that two detectors differ in their RPN head, and in it alone.
-
-    Args:
-        comparison (Comparison): The two, and what else may differ.
-        plan (Plan): The plan that it is of.
-        configs (dict[str, Config]): Resolved, by detector's name.
 
     Raises:
         ValueError: If they differ elsewhere, or not at all.
@@ -151,11 +140,7 @@ def check_comparison(
 
 
 def check_run(run: Run, config: Config) -> None:
-    """Check that a run which exists is the one that is asked for.
-
-    Args:
-        run (Run): A run, whose folder may be there or not.
-        config (Config): The detector's, resolved.
+    """Check that a run, if it exists, is the one that is asked for.
 
     Raises:
         ValueError: If it was started with another config or seed, or is none

@@ -34,11 +34,8 @@ def complexity(model: nn.Module, batches: List[dict]) -> Dict[str, float]:
 
     As mmdet's get_flops.py: mmengine traces the network and counts a
     multiplication and its addition as one. NMS and RoI pooling count nothing,
-    except the matrix products of R-FCN's ``PSRoIPool``.
-
-    Args:
-        model (nn.Module): A detector, in evaluation mode.
-        batches (list[dict]): Preprocessed batches of one image each.
+    except the matrix products of R-FCN's ``PSRoIPool``. Batches are
+    preprocessed, of one image each.
     """
     forward, flops = model.forward, []
     try:
@@ -91,11 +88,8 @@ def inference_memory(stages: Stages, batches: List[dict]) -> float:
     """Peak memory of inference in MiB.
 
     On a GPU it is that of tensors, weights included, with the config's own
-    number of proposals; on a CPU that of the whole process so far.
-
-    Args:
-        stages (Stages): The detector.
-        batches (list[dict]): Batches of one image each, as they are loaded.
+    number of proposals; on a CPU that of the whole process so far. Batches
+    are of one image each, as they are loaded.
     """
     device = next(stages.model.parameters()).device
     if device.type == 'cuda':

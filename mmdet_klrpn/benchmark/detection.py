@@ -62,9 +62,7 @@ def by_area(coco_eval: COCOeval, area: str) -> np.ndarray:
 def precision_curve(coco_eval: COCOeval, iou: int) -> np.ndarray:
     """Precision at recalls 0, 0.01, ..., 1, a mean over categories, (101, ).
 
-    Args:
-        coco_eval (COCOeval): From :func:`evaluate`.
-        iou (int): Position of the IoU threshold.
+    It is that at the IoU threshold of a position.
     """
     precision = coco_eval.eval['precision'][iou, :, :, 0, -1]
     valid = precision[:, precision[0] > -1]
@@ -74,9 +72,7 @@ def precision_curve(coco_eval: COCOeval, iou: int) -> np.ndarray:
 def pool(matches: Iterable[Optional[dict]]) -> Tuple[np.ndarray, np.ndarray]:
     """Scores of predictions, (D, ), and whether each is a hit at IoU 0.5.
 
-    Args:
-        matches (Iterable[dict]): ``evalImgs`` of one area. Predictions that
-            pycocotools ignores are left out.
+    Matches are ``evalImgs`` of one area; what they ignore is left out.
     """
     scores, hits = [np.zeros(0)], [np.zeros(0, dtype=bool)]
     for match in filter(None, matches):
@@ -95,12 +91,6 @@ def false_positives(
     are taken, as few as find that share of all objects. Those among them that
     match no object, of their own class if they have one, at IoU 0.5 are
     counted. NaN where even all predictions find fewer objects.
-
-    Args:
-        scores (np.ndarray): From :func:`pool`.
-        hits (np.ndarray): Likewise.
-        objects (int): How many there are.
-        images (int): How many there are.
     """
     found = np.cumsum(hits[np.argsort(-scores, kind='stable')])
     # Subtract what a product may be too large by, or 0.3 of 10 were 4.

@@ -27,8 +27,7 @@ def read_ground_truth(
         of the labels in mmdet.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If the evaluator names none, or it lacks a class.
+        ValueError: If the evaluator names no file, or it lacks a class.
     """
     path = annotation_file(config, split)
     with open(path) as file:

@@ -23,13 +23,7 @@ def write_configs(plan: Plan, configs: Dict[str, Config]) -> None:
 
 
 def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
-    """What a plan lacks, seed by seed.
-
-    Args:
-        plan (Plan): The plan.
-        gpus (int): Processes of a training.
-        measure_only (bool): Leave out what is not trained yet.
-    """
+    """What a plan lacks, seed by seed; or of what is trained already."""
     jobs = []
     for detector, run in runs_of(plan):
         trained = bool(detector.checkpoint or run.checkpoint)
@@ -59,11 +53,7 @@ def timing_job(plan: Plan) -> Optional[Job]:
 
 
 def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
-    """Run jobs, show their progress, and return those that failed.
-
-    Args:
-        queue (LocalQueue | SlurmQueue): Where they run.
-        jobs (Sequence[Job]): All that are to run.
+    """Run jobs in a queue, show how far they are, and return the failed.
 
     Raises:
         KeyboardInterrupt: After a signal, once no job is left.

@@ -100,14 +100,9 @@ def draw_forest(results: Results) -> Plot:
 def draw_curves(
     results: Results, name: str, metric: str, caption: str, axes: Sequence[str]
 ) -> Plot:
-    """A metric of all detectors along its curve: mean and deviation.
+    """A metric of all detectors along its ``at``: mean and deviation.
 
-    Args:
-        results (Results): With values of the metric.
-        name (str): Stem of the plot's files.
-        metric (str): One of ``columns`` that has an ``at``.
-        caption (str): What it shows.
-        axes (Sequence[str]): Labels of x and y.
+    The axes are the labels of x and y.
     """
     columns = columns_of(results, f'{metric}*')
     x = [as_number(at) for _, at in columns]

@@ -8,8 +8,7 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from .runs import Run
 from .tasks import LOG, Job
@@ -23,15 +22,10 @@ _TRAIN = re.compile(
 _TAIL_BYTES = 20_000
 # What a phase is thought to take, next to others.
 _WORK = dict(training=10, measuring=1, timing=1)
-_ORDER = ('failed', 'timing', 'measuring', 'training', 'waiting', 'done')
 
 
 class Display:
-    """A live table in a terminal; elsewhere, a line now and then.
-
-    Args:
-        jobs (Sequence[Job]): All jobs.
-    """
+    """How far jobs are: live in a terminal; elsewhere, a line now and then."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs, self.where = list(jobs), {}
@@ -39,8 +33,7 @@ class Display:
         # How much of its work a job has done, and had when it was first seen
         # to run; '' is all of them.
         self.done = {job.name: look(job)[2] for job in jobs}
-        self.first: Dict[str, Tuple[float, float]] = {}
-        self.first[''] = time.time(), self._done_of_all()
+        self.first = {'': (time.time(), self._done_of_all())}
         self.console, self.last_line, self.live = Console(), 0.0, None
         if self.console.is_terminal:
             self.live = Live(console=self.console, auto_refresh=False)
@@ -67,23 +60,19 @@ class Display:
         self._say('\n  '.join(lines))
 
     def update(self, states: Dict[str, str]) -> None:
-        """Show the jobs' present states.
-
-        Args:
-            states (dict[str, str]): 'waiting' or 'running', by the names of
-                those that have not ended.
-        """
+        """Show the present states, 'waiting' or 'running', by jobs' names."""
         for job in self.jobs:
             name = job.name
             if self.states[name] in ('done', 'failed'):
                 continue
             self.states[name] = states.get(name, 'waiting')
             if self.states[name] == 'running':
-                self.states[name], self.where[name], done = look(job)
-                self.done[name] = done
-                self.first.setdefault(name, (time.time(), done))
+                found = look(job)
+                self.states[name], self.where[name], self.done[name] = found
+                self.first.setdefault(name, (time.time(), self.done[name]))
         if self.live:
-            self.live.update(self._table(), refresh=True)
+            text = Text(self.line().replace('; ', '\n'))
+            self.live.update(text, refresh=True)
         elif time.time() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.time()
             self._say(self.line())
@@ -97,39 +86,27 @@ class Display:
         return sum(done) / max(sum(work), 1)
 
     def left(self, name: str = '') -> str:
-        """Time that a job still takes at its speed so far, or all, or ''."""
-        since, first = self.first.get(name, (0, 1))
+        """', about 0:02:00 left' of a job, at its speed so far, or of all."""
+        since, first = self.first[name]
         done = self.done[name] if name else self._done_of_all()
         if not first < done < 1:
             return ''
         seconds = (time.time() - since) * (1 - done) / (done - first)
-        return str(timedelta(seconds=round(seconds)))
+        return f', about {timedelta(seconds=round(seconds))} left'
 
     def line(self) -> str:
-        """How far all jobs are."""
+        """How far all jobs are, and each that runs."""
         states = list(self.states.values())
         counts = [f'{states.count("done")} of {len(states)} done']
         for state in ('failed', 'waiting'):
             if state in states:
                 counts.append(f'{states.count(state)} {state}')
-        counts += [f'about {self.left()} left'] if self.left() else []
-        parts = [', '.join(counts)]
+        parts = [', '.join(counts) + self.left()]
         for name, state in self.states.items():
             if state in _WORK:
-                parts.append(f'{name}: {state} {self.where[name]}'.strip())
+                where = f'{state} {self.where[name]}'.strip()
+                parts.append(f'{name}: {where}{self.left(name)}')
         return '; '.join(parts)
-
-    def _table(self) -> Table:
-        """All jobs, of which a low terminal shows those that run first."""
-        caption = self.line().split(';')[0]
-        table = Table('job', 'state', '', 'left', caption=caption)
-        for state in _ORDER:
-            for name in (x for x, own in self.states.items() if own == state):
-                row = [escape(name), state]
-                if state in _WORK:
-                    row += [self.where[name], self.left(name)]
-                table.add_row(*row)
-        return table
 
 
 def look(job: Job) -> Tuple[str, str, float]:

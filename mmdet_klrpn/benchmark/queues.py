@@ -162,10 +162,7 @@ class SlurmQueue:
         return ' '.join(words)
 
     def parameters(self, gpus: int) -> Dict[str, object]:
-        """Submitit's parameters of a job.
-
-        Args:
-            gpus (int): Its number of processes.
+        """Submitit's parameters of a job of so many processes.
 
         Raises:
             ValueError: If they cannot be spread evenly over nodes.

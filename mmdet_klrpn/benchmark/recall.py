@@ -29,13 +29,9 @@ class Recalls(NamedTuple):
     false_positives: np.ndarray
 
     def of(self, weights: np.ndarray) -> np.ndarray:
-        """Recall if each image counted so many times.
+        """Recall, (R, A, N, T), if images counted so many times, (R, I).
 
-        Args:
-            weights (np.ndarray): (R, I), rows of how often each image counts.
-
-        Returns:
-            np.ndarray: (R, A, N, T), NaN where there is no object.
+        It is NaN where there is no object.
         """
         weights = np.asarray(weights, dtype=float)  # for the BLAS
         found = np.tensordot(weights, self.found, axes=1)

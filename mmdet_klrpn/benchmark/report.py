@@ -29,11 +29,7 @@ class Section(NamedTuple):
 
 
 def write_report(results: Results, out: Path) -> List[Path]:
-    """Write a report's files.
-
-    Args:
-        results (Results): What it tells.
-        out (Path): Folder of the files, made if missing.
+    """Write a report's files into a folder, made if missing.
 
     Returns:
         list[Path]: ``index.html``, a page that needs no other file;
@@ -90,15 +86,9 @@ def render(results: Results, parts: List[Section]) -> dict:
 
 
 def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
-    """What the primary metric says of a comparison.
+    """What the primary metric says of a comparison, by its headline's cells.
 
-    Args:
-        pair (Comparison): The detectors.
-        cells (dict[str, str]): Its row of :func:`tables.headline`.
-        metric (str): Name of the metric.
-
-    Returns:
-        str: A sentence, of which a significant difference is within ``**``.
+    A significant difference is within ``**``.
     """
     first, second = pair[:2]
     if cells['difference'] == DASH:

@@ -62,7 +62,7 @@ def load_results(
         plan (Plan): Names detectors and comparisons.
         work_dirs (Sequence[Path]): Folders of runs.
         resamples (int): Of the images; 0 for no interval over them.
-        jobs (int, optional): Processes. Defaults to one for each core.
+        jobs (int, optional): Processes; one for each core by default.
 
     Raises:
         ValueError: If nothing is measured, a seed is in two folders, or runs

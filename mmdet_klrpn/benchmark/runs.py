@@ -24,8 +24,7 @@ CONFIG = 'config.py'
 class Run(NamedTuple):
     """A detector trained, or only measured, with one seed.
 
-    Attributes:
-        folder (Path): ``<work dir>/<slug of the detector's name>/seed<k>``.
+    Its folder is ``<work dir>/<slug of the detector's name>/seed<k>``.
     """
 
     folder: Path
@@ -104,10 +103,6 @@ def measured_runs(plan: Plan) -> Dict[str, Run]:
 def find_run(folder: Path) -> Tuple[Run, str, str, str]:
     """A finished run, by its folder.
 
-    Args:
-        folder (Path): ``<work dir>/<detector>/seed<k>``, its plan stored in
-            the work folder.
-
     Returns:
         tuple[Run, str, str, str]: The run, its detector's name, its
         checkpoint, and the split to measure on.
@@ -131,13 +126,7 @@ def find_run(folder: Path) -> Tuple[Run, str, str, str]:
 
 
 def write_config(run: Run, config: Config, seed: Optional[int]) -> None:
-    """Write the resolved config of a run, unless it has one.
-
-    Args:
-        run (Run): The run, whose folder is made.
-        config (Config): The detector's.
-        seed (int, optional): Of a training; None for one that is measured.
-    """
+    """Write the resolved config of a run, with a training's seed, once."""
     if run.config.is_file():
         return
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -18,15 +18,10 @@ from .runs import Run
 
 
 class Stages:
-    """A detector on its way through an image.
+    """A two-stage detector, or mmdet's ``RPN``, on its way through an image.
 
-    Args:
-        model (nn.Module): A two-stage detector, or mmdet's ``RPN``, in
-            evaluation mode.
-
-    Attributes:
-        roi_head (nn.Module, optional): None if there is no second stage.
-        number (int): How many proposals its config asks for.
+    ``roi_head`` is None if there is no second stage, and ``number`` is how
+    many proposals its config asks for.
 
     Raises:
         ValueError: If it has no region proposal head, or one that cannot
@@ -88,16 +83,7 @@ def check_device(head: nn.Module, has_gpus: bool) -> None:
 def open_run(
     run: Run, checkpoint: str, split: str
 ) -> Tuple[Config, DataLoader, Stages]:
-    """Load what a run has trained, and the images to measure it on.
-
-    Args:
-        run (Run): Its folder has the resolved config.
-        checkpoint (str): Path or URL of its weights.
-        split (str): 'test' or 'val'.
-
-    Returns:
-        tuple[Config, DataLoader, Stages]: The config, as it is written there,
-        the images' loader, and the detector on this machine's device.
+    """Load a run's config, the images of a split, and the detector.
 
     Raises:
         ValueError: If the weights do not fit, or it proposes no regions.

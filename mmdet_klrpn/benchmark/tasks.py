@@ -98,9 +98,7 @@ class Job(NamedTuple):
 class Task:
     """Runs the steps of a job; requeued, it goes on where it was cut off.
 
-    Args:
-        job (Job): The job. Its log goes into its folder.
-        fruitless (int): How many starts in a row have saved nothing.
+    So many starts in a row have been fruitless, and saved nothing.
     """
 
     def __init__(self, job: Job, fruitless: int = 0) -> None:
@@ -147,9 +145,7 @@ class Task:
     def checkpoint(self) -> Optional[DelayedSubmission]:
         """The task with which submitit requeues a job that is cut off.
 
-        Returns:
-            DelayedSubmission, optional: None, which makes it fail, after
-                several starts that have not come to a checkpoint.
+        None, after several starts that have saved nothing, makes it fail.
         """
         fruitless = self.fruitless + 1
         if Run(self.job.folder).saved > self.saved:
@@ -160,15 +156,7 @@ class Task:
 
 
 def call(words: Sequence[str], **options) -> int:
-    """Run a command, of which nothing is left if this process ends.
-
-    Args:
-        words (Sequence[str]): The command.
-        **options: Of :class:`subprocess.Popen`.
-
-    Returns:
-        int: Its exit status.
-    """
+    """Run a command, of which nothing is left if this process ends."""
     options.update(preexec_fn=_prepare_child, start_new_session=True)
     with subprocess.Popen(words, **options) as process:
         try:

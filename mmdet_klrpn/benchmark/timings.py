@@ -26,11 +26,8 @@ def time_detectors(plan: Plan, work_dir: Path) -> None:
     """Write the times of every detector that is measured.
 
     The machine is the same, and whatever slows it down slows all alike: each
-    image is given to the detectors one after the other, in random order.
-
-    Args:
-        plan (Plan): Names the detectors.
-        work_dir (Path): Has their runs; one of each is timed.
+    image is given to the detectors one after the other, in random order. One
+    run of each is timed.
 
     Raises:
         ValueError: If no detector is measured.

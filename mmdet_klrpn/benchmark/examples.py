@@ -65,17 +65,14 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         tuple[list[Example], str]: Those with a file, and a sentence on how
         many have none, empty if all have.
     """
-    firsts = {
-        name: runs[0]
-        for name, runs in results.runs.items()
-        if runs and Path(runs[0]['folder'], DETECTIONS).is_file()
+    firsts = {name: runs[0] for name, runs in results.runs.items() if runs}
+    matched = {
+        name: match(Path(run['folder']))
+        for name, run in firsts.items()
+        if Path(run['folder'], DETECTIONS).is_file()
     }
     pairs = [pair[:2] for pair in results.plan.compare]
-    pairs = [p for p in pairs if firsts.keys() >= set(p)][: MOST // 2]
-    matched = {
-        name: match(Path(firsts[name]['folder']))
-        for name in {name for pair in pairs for name in pair}
-    }
+    pairs = [p for p in pairs if matched.keys() >= {*p}][: MOST // 2]
     examples, gone = [], 0
     for first, second in pairs:
         sides = [matched[first], matched[second]]
@@ -132,8 +129,7 @@ def match(folder: Path) -> Dict[str, Matched]:
     matched = {}
     for i, image in enumerate(truth['images']):
         own = np.array(objects[image['id']], dtype=float).reshape(-1, 5)
-        start, stop = np.searchsorted(places, [i, i + 1])
-        best = found[start : min(stop, start + len(own))]
+        best = found[places == i][: len(own)]
         ious = bbox_overlaps(best[:, :4], own[:, :4])
         ious[best[:, 4:] != own[:, 4]] = 0
         boxes = own[:, :4], best[:, :4]

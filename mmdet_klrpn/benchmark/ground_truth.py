@@ -1,14 +1,17 @@
 """The objects of a test set, as far as average precision needs them."""
 
 import json
-from typing import List, Sequence
+from typing import Sequence
 
 from mmengine.config import Config
 
 from ..evaluation.functional.coco_matching import fill_annotation
 
-_IMAGE = ('id', 'width', 'height', 'file_name')
-_ANNOTATION = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
+_KEYS = dict(
+    images=('id', 'width', 'height', 'file_name'),
+    annotations=('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd'),
+    categories=('id', 'name'),
+)
 
 
 def read_ground_truth(
@@ -33,29 +36,32 @@ def read_ground_truth(
     with open(path) as file:
         data = json.load(file)
     categories = [c for c in data['categories'] if c['name'] in classes]
-    names = {c['name'] for c in categories}
-    missing = [name for name in classes if name not in names]
+    missing = set(classes) - {c['name'] for c in categories}
     if missing:
-        raise ValueError(f'{path} has no category {missing}')
+        raise ValueError(f'{path} has no category {sorted(missing)}')
     known = {c['id'] for c in categories}
-    return dict(
-        images=[_only(image, _IMAGE) for image in data['images']],
-        annotations=[
-            _only(fill_annotation(annotation), _ANNOTATION)
-            for annotation in data.get('annotations', [])
-            if annotation['category_id'] in known
-        ],
-        categories=[_only(c, ('id', 'name')) for c in categories],
-    )
+    found = dict(categories=categories, images=data['images'])
+    found['annotations'] = [
+        fill_annotation(annotation)
+        for annotation in data.get('annotations', [])
+        if annotation['category_id'] in known
+    ]
+    return {
+        part: [{k: x[k] for k in keys if k in x} for x in found[part]]
+        for part, keys in _KEYS.items()
+    }
 
 
 def annotation_file(config: Config, split: str) -> str:
-    """COCO annotations that a split's evaluator names.
+    """COCO annotations that a split's evaluator, of any form, names.
 
     Raises:
         ValueError: If it names none.
     """
-    metrics = _metrics(config[f'{split}_evaluator'])
+    metrics = config[f'{split}_evaluator']
+    if isinstance(metrics, dict):
+        metrics = metrics.get('metrics', metrics)
+    metrics = [metrics] if isinstance(metrics, dict) else metrics or []
     files = [m['ann_file'] for m in metrics if m.get('ann_file')]
     if not files:
         raise ValueError(
@@ -63,14 +69,3 @@ def annotation_file(config: Config, split: str) -> str:
             'CocoMetric'
         )
     return files[0]
-
-
-def _metrics(evaluator: object) -> List[dict]:
-    """Configs of the metrics of an evaluator, whatever form it has."""
-    if isinstance(evaluator, dict) and 'metrics' in evaluator:
-        evaluator = evaluator['metrics']
-    return [evaluator] if isinstance(evaluator, dict) else evaluator or []
-
-
-def _only(record: dict, keys: Sequence[str]) -> dict:
-    return {key: record[key] for key in keys if key in record}

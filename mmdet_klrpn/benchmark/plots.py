@@ -11,13 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from .results import Results
-from .tables import (
-    UNITS,
-    as_number,
-    columns_of,
-    pivot,
-    primary_rows,
-)
+from .tables import UNITS, as_number, columns_of, pivot, primary_rows
 
 # Paul Tol's muted scheme, which the colour-blind can tell apart too; its grey
 # is black here.
@@ -116,16 +110,15 @@ def draw_curves(
         if y.notna().any():
             look = dict(marker=marker if len(x) <= 20 else '', ms=4)
             ax.plot(x, y, color=colour, label=detector, **look)
-            ends = (y - band, y + band)
-            ax.fill_between(x, *ends, color=colour, alpha=0.2, lw=0)
+            look = dict(color=colour, alpha=0.2, lw=0)
+            ax.fill_between(x, y - band, y + band, **look)
     if columns[0][1][0] == '@':
         ax.set_xscale('log')
         ax.set_xticks(x, [f'{n:g}' for n in x])
         ax.xaxis.set_minor_locator(NullLocator())
-    if metric in ('FP', 'proposal FP'):
+    if metric.endswith('FP'):
         ax.set_yscale('log')
     ax.set(xlabel=axes[0], ylabel=axes[1])
     # Below the axes, however many and long the names are.
-    place = dict(loc='upper center', bbox_to_anchor=(0.5, -0.17), fontsize=8)
-    ax.legend(**place)
+    ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), fontsize=8)
     return Plot(name, caption, figure)

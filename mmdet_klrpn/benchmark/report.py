@@ -41,22 +41,6 @@ def write_report(results: Results, out: Path) -> List[Path]:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     parts = sections(results)
-    files = {
-        **render(results, parts),
-        'results.csv': results.frame.to_csv(index=False),
-        'comparisons.csv': results.comparisons.to_csv(index=False),
-    }
-    for name, text in files.items():
-        (out / name).write_text(text)
-    paths = [out / name for name in files]
-    for part in parts:
-        for folder, items in zip(folders, part[2:]):
-            paths += [path for item in items for path in item.write(folder)]
-    return paths
-
-
-def render(results: Results, parts: List[Section]) -> dict:
-    """The page and the Markdown, by the names of their files."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=lambda name: name == 'index.html.j2',
@@ -79,10 +63,19 @@ def render(results: Results, parts: List[Section]) -> dict:
             for pair, row in zip(results.plan.compare, cells)
         ],
     )
-    return {
+    files = {
         name: environment.get_template(f'{name}.j2').render(given)
         for name in ('index.html', 'report.md')
     }
+    files['results.csv'] = results.frame.to_csv(index=False)
+    files['comparisons.csv'] = results.comparisons.to_csv(index=False)
+    for name, text in files.items():
+        (out / name).write_text(text)
+    paths = [out / name for name in files]
+    for part in parts:
+        for folder, items in zip(folders, part[2:]):
+            paths += [path for item in items for path in item.write(folder)]
+    return paths
 
 
 def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
@@ -133,18 +126,18 @@ def _section(
     if pair:
         names.update(first=pair.first, second=pair.second)
         names['slug'] = f'{slug(pair.first)}_{slug(pair.second)}'
-    texts, shown, plots, examples = part.get('texts', []), [], [], []
+    texts, plots, examples = part.get('texts', []), [], []
+    shown = []
     for spec in part.get('tables', ()):
         given = [pair] if pair else []
         if 'columns' in spec:
             given = [tables.columns_of(results, *spec['columns'])]
-            if not given[0]:
-                continue
-        cells = getattr(tables, spec.get('of', 'counted'))(results, *given)
-        if not cells.empty:
-            heads = (spec[key].format(**names) for key in ('name', 'caption'))
-            first = spec.get('rows', 'detector')
-            shown.append(tables.table(*heads, cells, first))
+        if given != [[]]:
+            cells = getattr(tables, spec.get('of', 'counted'))(results, *given)
+            if not cells.empty:
+                heads = (spec[k].format(**names) for k in ('name', 'caption'))
+                first = spec.get('rows', 'detector')
+                shown.append(tables.table(*heads, cells, first))
     if part.get('forest') and results.plan.compare:
         plots.append(draw_forest(results))
     for spec in part.get('plots', ()):
@@ -152,6 +145,6 @@ def _section(
             plots.append(draw_curves(results, **spec))
     if part.get('examples'):
         examples, gone = find_examples(results)
-        texts = [*texts, gone] if examples else [gone]
+        texts = [t for t in (*texts * bool(examples), gone) if t]
     title = part['title'].format(**names)
-    return Section(title, [t for t in texts if t], shown, plots, examples)
+    return Section(title, texts, shown, plots, examples)

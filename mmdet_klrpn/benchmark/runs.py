@@ -10,6 +10,7 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
+from ..utils.output_files import write_whole
 from .plan import Detector, Plan, load_plan, slug
 
 METRICS = 'metrics.json'
@@ -93,11 +94,8 @@ def runs_of(plan: Plan) -> Iterator[Tuple[Detector, Run]]:
 
 def measured_runs(plan: Plan) -> Dict[str, Run]:
     """The first measured run of each detector that has one, by its name."""
-    found: Dict[str, Run] = {}
-    for detector, run in runs_of(plan):
-        if run.measured:
-            found.setdefault(detector.name, run)
-    return found
+    runs = [(d.name, run) for d, run in runs_of(plan) if run.measured]
+    return dict(reversed(runs))
 
 
 def find_run(folder: Path) -> Tuple[Run, str, str, str]:
@@ -111,8 +109,7 @@ def find_run(folder: Path) -> Tuple[Run, str, str, str]:
         ValueError: If the plan has no such detector, or it is not trained.
     """
     folder = folder.resolve()
-    plan = stored_plan([folder.parent.parent])
-    run = Run(folder)
+    plan, run = stored_plan([folder.parent.parent]), Run(folder)
     for detector in plan.detectors:
         if slug(detector.name) == folder.parent.name:
             checkpoint = detector.checkpoint or run.checkpoint
@@ -133,9 +130,7 @@ def write_config(run: Run, config: Config, seed: Optional[int]) -> None:
     config = Config(config.to_dict())
     if seed is not None:
         config.randomness = dict(config.get('randomness') or {}, seed=seed)
-    part = run.folder / f'.{CONFIG}'
-    config.dump(part)
-    part.replace(run.config)
+    write_whole(run.config, config.pretty_text)
 
 
 @contextlib.contextmanager

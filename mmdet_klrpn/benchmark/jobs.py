@@ -2,17 +2,19 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 
+from ..utils.package_folders import package_folder
 from .plan import Plan, Preparation
 from .progress import Display
 from .queues import SIGNALS
 from .runs import METRICS, TIMINGS, measured_runs, runs_of, write_config
-from .tasks import Job, call, measuring, training
+from .tasks import Job, Step, call
 
 
 def write_configs(plan: Plan, configs: Dict[str, Config]) -> None:
@@ -30,7 +32,11 @@ def find_jobs(plan: Plan, gpus: int, measure_only: bool = False) -> List[Job]:
         if run.measured or (measure_only and not trained):
             continue
         name = f'{detector.name}, seed {run.seed}'
-        steps = (training(run, gpus > 1), measuring('measure', run.folder))
+        train = _step('training', 'train', run.config)
+        train.words.extend(['--work-dir', str(run.folder)])
+        train.words.extend(['--launcher', 'pytorch'] * (gpus > 1))
+        measure = _step('measuring', 'benchmark', 'measure', run.folder)
+        steps = train, measure
         job = Job(name, run.folder, steps[trained:])
         if gpus > 1 and not trained:  # which measuring would leave idle
             jobs.append(job._replace(steps=steps[:1], gpus=gpus))
@@ -48,8 +54,13 @@ def timing_job(plan: Plan) -> Optional[Job]:
         return None
     if makes.is_file():
         makes.unlink()
-    step = measuring('time', plan.work_dir)
+    step = _step('timing', 'benchmark', 'time', plan.work_dir)
     return Job('timings', plan.work_dir, (step,))
+
+
+def _step(phase: str, tool: str, *words: object) -> Step:
+    path = package_folder('tools') / f'{tool}.py'
+    return Step(phase, [sys.executable, *map(str, (path, *words))])
 
 
 def work(queue: object, jobs: Sequence[Job]) -> List[Job]:

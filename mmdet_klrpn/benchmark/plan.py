@@ -20,32 +20,21 @@ METRICS = (
 class Detector(NamedTuple):
     """A detector that a plan names.
 
-    Attributes:
-        name (str): What tables call it.
-        config (str): Path of its config, or the name of one of mmdet's or of
-            this package's.
-        checkpoint (str, optional): Path or URL of finished weights. Such a
-            detector is measured and not trained, and counts as one seed, 0.
-        cfg_options (dict): Dotted keys of the config and their values, as
-            ``--cfg-options`` takes them.
+    With a checkpoint, a path or URL of finished weights, it is measured and
+    not trained, and counts as one seed, 0.
     """
 
-    name: str
-    config: str
+    name: str  # what tables call it
+    config: str  # path, or name of one of mmdet's or of this package's
     checkpoint: Optional[str] = None
-    cfg_options: Dict[str, object] = {}
+    cfg_options: Dict[str, object] = {}  # as --cfg-options takes them
 
 
 class Comparison(NamedTuple):
-    """Two detectors, of which the second is compared with the first.
+    """Two detectors, by name, of which the second is compared with the first.
 
-    A difference is always the second's value minus the first's.
-
-    Attributes:
-        first (str): Name of a detector, such as the baseline.
-        second (str): Name of another one.
-        allow (tuple[str]): Dotted config keys outside the RPN head in which
-            the two may differ.
+    A difference is always the second's value minus the first's. They may
+    differ in dotted config keys outside the RPN head that ``allow`` names.
     """
 
     first: str
@@ -61,30 +50,16 @@ class Preparation(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that a benchmark trains, measures and compares.
-
-    Attributes:
-        title (str): Heading of the report.
-        work_dir (Path): Where the runs are.
-        detectors (tuple[Detector]): In the order of the tables' rows.
-        compare (tuple[Comparison]): Pairs of their names.
-        seeds (int): Number of seeds, 0 to ``seeds - 1``.
-        metric (str): The primary metric, by which verdicts are given: one
-            of ``METRICS``, such as 'AP' or 'AR@100'.
-        split (str): One of ``SPLITS``: whose data loader and evaluator of
-            the configs are used to measure.
-        note (str): What the report must say about data and schedule.
-        prepare (tuple[Preparation]): Commands for data and weights.
-    """
+    """All that a benchmark trains, measures and compares."""
 
     title: str
-    work_dir: Path
-    detectors: Tuple[Detector, ...]
+    work_dir: Path  # where the runs are
+    detectors: Tuple[Detector, ...]  # in the order of the tables' rows
     compare: Tuple[Comparison, ...]
-    seeds: int
-    metric: str = 'AP'
-    split: str = 'test'
-    note: str = ''
+    seeds: int  # how many, from 0
+    metric: str = 'AP'  # of METRICS: the primary one, which gives verdicts
+    split: str = 'test'  # of SPLITS: whose loader and evaluator measure
+    note: str = ''  # what the report must say about data and schedule
     prepare: Tuple[Preparation, ...] = ()
 
     def detector(self, name: str) -> Detector:

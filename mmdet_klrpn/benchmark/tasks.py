@@ -3,20 +3,17 @@
 import ctypes
 import fcntl
 import os
-import shlex
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
 from ..utils.launchers import job_port
-from ..utils.package_folders import package_folder
 from .runs import METRICS, TIMINGS, Run
 
 LOG = 'benchmark.log'  # in the folder of a job: what its commands print
@@ -32,7 +29,7 @@ class Step(NamedTuple):
     """A command of a job: 'training', 'measuring' or 'timing'."""
 
     phase: str
-    words: Sequence[str]
+    words: List[str]
 
     def is_done(self, folder: Path) -> bool:
         """Whether what it makes is in the folder of its job."""
@@ -42,37 +39,14 @@ class Step(NamedTuple):
         return (folder / makes).is_file()
 
 
-def training(run: Run, distributed: bool) -> Step:
-    """The command that trains a run."""
-    words = [sys.executable, str(package_folder('tools') / 'train.py')]
-    words += [str(run.config), '--work-dir', str(run.folder)]
-    words += ['--launcher', 'pytorch'] if distributed else []
-    return Step('training', words)
-
-
-def measuring(command: str, folder: Path) -> Step:
-    """The command that measures a run, or times all of a work folder."""
-    tool = str(package_folder('tools') / 'benchmark.py')
-    phase = 'measuring' if command == 'measure' else 'timing'
-    return Step(phase, [sys.executable, tool, command, str(folder)])
-
-
 class Job(NamedTuple):
-    """What a detector's run, or the plan, lacks.
+    """What a detector's run, or the plan, lacks."""
 
-    Attributes:
-        name (str): What progress calls it.
-        folder (Path): Its log and its locks go there.
-        steps (tuple[Step]): Its commands, which each of its processes runs.
-        gpus (int): Number of its processes.
-        after (str): Name of the job that must have succeeded before, or ''.
-    """
-
-    name: str
-    folder: Path
-    steps: Tuple[Step, ...]
-    gpus: int = 1
-    after: str = ''
+    name: str  # what progress calls it
+    folder: Path  # of its log and its locks
+    steps: Tuple[Step, ...]  # which each of its processes runs
+    gpus: int = 1  # number of its processes
+    after: str = ''  # name of the job that must have succeeded before
 
     @property
     def files(self) -> Path:
@@ -134,12 +108,10 @@ class Task:
                     # Without a checkpoint, mmdet would forget load_from.
                     words.append('--resume')
                 if not step.is_done(folder):
-                    with (folder / LOG).open('ab') as log:
+                    with (folder / LOG).open('a') as log:
                         code = call(words, stdout=log, stderr=log)
-                        if code:
-                            text = f'{shlex.join(words)} ended with {code}\n'
-                            log.write(text.encode())
-                            return code
+                if code:
+                    return code
         return 0
 
     def checkpoint(self) -> Optional[DelayedSubmission]:

@@ -28,7 +28,7 @@ from mmdet_klrpn.benchmark.runs import (
     run_of,
     write_config,
 )
-from mmdet_klrpn.benchmark.tasks import Job, Step, Task, training
+from mmdet_klrpn.benchmark.tasks import Job, Step, Task
 
 DRIVER = Path(__file__).with_name('driver.py')
 # Makes the file by which a job has succeeded.
@@ -83,7 +83,8 @@ def test_the_config_of_a_run_has_its_seed(plan):
     assert Config.fromfile(run.config).randomness == dict(seed=1)
     zoo = run_of(plan.work_dir, plan.detectors[1], 0)
     assert 'randomness' not in Config.fromfile(zoo.config)
-    assert training(run, False).words[2:] == [
+    (job,) = (job for job in find_jobs(plan, 1) if job.name == 'A, seed 1')
+    assert job.steps[0].words[2:] == [
         *(str(run.config), '--work-dir', str(run.folder)),
     ]
 

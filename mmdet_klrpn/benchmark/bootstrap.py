@@ -1,7 +1,7 @@
 """AP and AR had other test images been drawn, by how often each counts."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
@@ -60,10 +60,8 @@ def collect_matches(
 
     Classes are the names of its ``catIds``, and names those of ``AP_NAMES``.
     """
-    params = coco_eval.params
-    grid = np.stack(
-        [by_area(coco_eval, label) for label in params.areaRngLbl], axis=1
-    )
+    labels = coco_eval.params.areaRngLbl
+    grid = np.stack([by_area(coco_eval, label) for label in labels], axis=1)
     objects = np.array(
         [0 if m is None else np.sum(m['gtIgnore'] == 0) for m in grid.ravel()],
         dtype=np.uint16,
@@ -72,13 +70,21 @@ def collect_matches(
     for areas in grid:
         counts = [0 if m is None else len(m['dtIds']) for m in areas[0]]
         ranks = np.concatenate([np.arange(count) for count in counts])
-        matched = [_states(list(filter(None, area))) for area in areas]
-        order = matched[0][0]
+        scores = [m['dtScores'] for m in areas[0] if m is not None]
+        # pycocotools sorts stably, images in the order of their ids.
+        order = np.argsort(-np.concatenate([[], *scores]), kind='stable')
         columns = []
         for name in names:
             area, number, ious = _PARTS[name]
-            found = matched[params.areaRngLbl.index(area)][1][list(ious)]
-            columns.append(np.where(ranks < number, found, IGNORED))
+            own = [m for m in areas[labels.index(area)] if m is not None]
+            nothing = np.zeros((len(_IOUS), 0))
+            matched, ignored = (
+                np.concatenate([nothing, *(m[key] for m in own)], axis=1)
+                for key in ('dtMatches', 'dtIgnore')
+            )
+            found = np.where(matched > 0, HIT, MISSED)
+            ignored = (ignored > 0) | (ranks >= number)
+            columns.append(np.where(ignored, IGNORED, found)[list(ious)])
         images.append(np.repeat(np.arange(len(counts)), counts)[order])
         states.append(np.concatenate(columns)[:, order])
     return Matches(
@@ -89,19 +95,6 @@ def collect_matches(
         objects.transpose(1, 0, 2),
         np.array(classes, dtype=str),
     )
-
-
-def _states(matches: List[dict]) -> Tuple[np.ndarray, np.ndarray]:
-    """Order by score, (D, ), and states, (T, D), of a category's matches."""
-    if not matches:
-        return np.zeros(0, dtype=int), np.zeros((len(_IOUS), 0))
-    scores = np.concatenate([m['dtScores'] for m in matches])
-    matched = np.concatenate([m['dtMatches'] for m in matches], axis=1)
-    ignored = np.concatenate([m['dtIgnore'] for m in matches], axis=1)
-    states = np.where(matched > 0, HIT, MISSED)
-    # pycocotools sorts stably, images in the order of their ids.
-    order = np.argsort(-scores, kind='stable')
-    return order, np.where(ignored, IGNORED, states)
 
 
 def draw_weights(num_images: int, resamples: int) -> np.ndarray:
@@ -183,16 +176,20 @@ def save_matches(
     path: Path, matches: Dict[str, Matches], recalls: Recalls
 ) -> None:
     """Write what :func:`resample` reads, matches by ``at``."""
-    arrays = {f'recalls {key}': v for key, v in recalls._asdict().items()}
-    for at, own in matches.items():
-        arrays.update({f'{at} {key}': v for key, v in own._asdict().items()})
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(
+        path,
+        **{
+            f'{at} {key}': array
+            for at, own in {**matches, 'recalls': recalls}.items()
+            for key, array in own._asdict().items()
+        },
+    )
 
 
 def resample(path: Path, resamples: int) -> Dict[Name, np.ndarray]:
     """AP and AR of a run had R other sets of test images been drawn, (R, )."""
+    arrays: Dict[str, Dict[str, np.ndarray]] = {}
     with np.load(path) as file:
-        arrays: Dict[str, Dict[str, np.ndarray]] = {}
         for name in file.files:
             at, key = name.split(' ')
             arrays.setdefault(at, {})[key] = file[name]
@@ -206,25 +203,15 @@ def name_values(
     matches: Dict[str, Matches], recalls: Recalls, weights: np.ndarray
 ) -> Dict[Name, np.ndarray]:
     """AP and AR by ``metric`` and ``at``, (R, ) each, of weights (R, I)."""
-    found = name_recalls(recalls.of(weights))
+    named = name_recalls(recalls.of(weights))
     for at, own in matches.items():
-        found.update(name_precisions(own, weights, at))
-    return found
-
-
-def name_precisions(
-    matches: Matches, weights: np.ndarray, at: str
-) -> Dict[Name, np.ndarray]:
-    """APs by ``metric`` and ``at``, (R, ) each, of weights (R, I)."""
-    precisions = weighted_precisions(matches, weights)
-    named = {
-        (str(name), at): _mean(precisions[:, matches.names == name], (1, 2))
-        for name in np.unique(matches.names)
-    }
-    if not at:
-        by_class = _mean(precisions[:, matches.names == 'AP'], 1)
-        for name, values in zip(matches.classes, by_class.T):
-            named['class AP', str(name)] = values
+        values = weighted_precisions(own, weights)
+        for name in np.unique(own.names):
+            by_name = values[:, own.names == name]
+            named[str(name), at] = _mean(by_name, (1, 2))
+            if name == 'AP' and not at:
+                by_class = zip(own.classes, _mean(by_name, 1).T)
+                named.update((('class AP', str(k)), v) for k, v in by_class)
     return named
 
 

@@ -15,7 +15,7 @@ from scenes import make_scene
 from mmdet_klrpn.benchmark.bootstrap import (
     collect_matches,
     draw_weights,
-    name_precisions,
+    name_values,
     resample,
     save_matches,
 )
@@ -27,7 +27,7 @@ from mmdet_klrpn.benchmark.detection import (
     pool,
     precision_curve,
 )
-from mmdet_klrpn.benchmark.recall import evaluate_proposals
+from mmdet_klrpn.benchmark.recall import Recalls, evaluate_proposals
 from mmdet_klrpn.evaluation.functional.coco_matching import pack
 
 
@@ -42,10 +42,14 @@ def matches_of(truth, detections):
     return collect_matches(coco_eval, classes, AP_NAMES)
 
 
+def named_values(matches, weights):
+    nothing = np.zeros((weights.shape[1], 4, 5, 10))
+    recalls = Recalls(nothing, nothing[:, :, 0, 0], np.zeros(9))
+    return name_values({'': matches}, recalls, weights)
+
+
 def weighted(truth, detections, weights):
-    named = name_precisions(
-        matches_of(truth, detections), np.array(weights), ''
-    )
+    named = named_values(matches_of(truth, detections), np.array(weights))
     return np.stack([named[name, ''] for name in AP_NAMES], axis=1)
 
 
@@ -122,7 +126,7 @@ def test_no_detection_is_an_ap_of_zero(scene):
 
 
 def test_class_ap_and_curve_average_to_the_ap(scene):
-    named = name_precisions(matches_of(*scene), np.ones((1, 6)), '')
+    named = named_values(matches_of(*scene), np.ones((1, 6)))
     classes = [named['class AP', name] for name in ('tree', 'bush')]
     assert np.mean(classes) == pytest.approx(named['AP', ''][0])
     curve = precision_curve(evaluate(*scene), 0)

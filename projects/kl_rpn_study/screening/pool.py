@@ -3,8 +3,8 @@
 import logging
 import multiprocessing
 import os
+import signal
 import sys
-import threading
 import traceback
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +14,8 @@ from typing import Callable, Dict, List
 import torch
 from mmengine.logging import MMLogger
 from rich.progress import track
+
+from mmdet_klrpn.benchmark.tasks import end_with_parent
 
 
 def work(calls: Dict[str, Callable], jobs: int, title: str) -> List[str]:
@@ -49,13 +51,7 @@ def quiet() -> None:
 
 
 def _begin() -> None:
+    end_with_parent(signal.SIGKILL)
     quiet()
     torch.set_num_threads(1)
     sys.stdout = open(os.devnull, 'w')  # noqa: SIM115, pycocotools prints
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Do not outlive a parent that was killed."""
-    multiprocessing.parent_process().join()
-    os._exit(1)

@@ -65,8 +65,8 @@ def resolve(detector: Detector) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # whatever a config's own code may raise
         raise ValueError(f'{path}: {root_cause(error)}') from error
+    known = sorted({*_READ, 'custom_imports'})
     for option in detector.cfg_options:
-        known = sorted({*_READ, 'custom_imports'})
         check_known(option.split('.')[0], known, 'cfg_options: a key')
     config.merge_from_dict(detector.cfg_options)
     for name in ('val_evaluator', 'test_evaluator'):

@@ -25,29 +25,23 @@ _STARTED_WITH = (
 )
 # What must be the same of all runs for their costs to compare.
 _SAME_PLACE = ('device', 'threads', 'torch')
+Runs = Dict[str, List[dict]]  # metrics of the runs, by detector's name
 
 
 class Results(NamedTuple):
     """All that a report is made from.
 
-    Attributes:
-        plan (Plan): Names detectors and comparisons.
-        frame (pd.DataFrame): Every value, with ``columns.COLUMNS``.
-        comparisons (pd.DataFrame): A row for each comparison and metric:
-            ``first``, ``second``, ``metric``, ``at``, ``difference``
-            (second minus first), ``seeds_low``, ``seeds_high``,
-            ``images_low``, ``images_high``, ``p``, ``p_holm``,
-            ``significant``, ``seeds_first``, ``seeds_second``.
-        runs (dict[str, list[dict]]): By detector's name, the metrics of each
-            measured run, and its ``folder``.
-        notes (tuple[str]): What a reader must know.
+    ``comparisons`` has a row for each comparison and metric: ``first``,
+    ``second``, ``metric``, ``at``, ``difference`` (second minus first),
+    ``seeds_low``, ``seeds_high``, ``images_low``, ``images_high``, ``p``,
+    ``p_holm``, ``significant``, ``seeds_first``, ``seeds_second``.
     """
 
     plan: Plan
-    frame: pd.DataFrame
+    frame: pd.DataFrame  # every value, with columns.COLUMNS
     comparisons: pd.DataFrame
-    runs: Dict[str, List[dict]]
-    notes: Tuple[str, ...]
+    runs: Runs  # each with its folder
+    notes: Tuple[str, ...]  # what a reader must know
 
 
 def load_results(
@@ -116,7 +110,7 @@ def _measured_runs(
     return runs
 
 
-def _check_ground_truth(runs: Dict[str, List[dict]]) -> None:
+def _check_ground_truth(runs: Runs) -> None:
     folders = [Path(run['folder']) for own in runs.values() for run in own]
     if not folders:
         raise ValueError('nothing is measured: run the plan first')
@@ -132,7 +126,7 @@ def _check_ground_truth(runs: Dict[str, List[dict]]) -> None:
             )
 
 
-def _rows(runs: Dict[str, List[dict]], timings: List[dict]) -> List[list]:
+def _rows(runs: Runs, timings: List[dict]) -> List[list]:
     """Rows of the frame; of several times of a detector the first."""
     rows = [
         [name, run['seed'], *row]
@@ -149,7 +143,7 @@ def _rows(runs: Dict[str, List[dict]], timings: List[dict]) -> List[list]:
 
 
 def _resample(
-    runs: Dict[str, List[dict]], resamples: int, jobs: Optional[int]
+    runs: Runs, resamples: int, jobs: Optional[int]
 ) -> Dict[str, Dict[Name, np.ndarray]]:
     """Means over seeds of each detector, (R, ) by metric."""
     paths = [
@@ -205,32 +199,24 @@ def _compare(
     return found
 
 
-def _notes(
-    plan: Plan, runs: Dict[str, List[dict]], timings: List[dict]
-) -> Iterator[str]:
+def _notes(plan: Plan, runs: Runs, timings: List[dict]) -> Iterator[str]:
     for detector in plan.detectors:
         wanted, there = len(plan.seeds_of(detector)), len(runs[detector.name])
         if there < wanted:
             yield f'{detector.name}: {there} of {wanted} seeds measured.'
         elif there > wanted:
-            yield (
-                f'{detector.name}: {there} seeds measured, but the plan asks '
-                f'for {wanted}.'
-            )
+            text = f'{there} seeds measured, but the plan asks for {wanted}'
+            yield f'{detector.name}: {text}.'
     every = [run for own in runs.values() for run in own]
     for key in _SAME_PLACE:
-        measured, timed = (
-            sorted({str(x['environment'][key]) for x in found})
-            for found in (every, [t for t in timings if 'environment' in t])
-        )
-        if len(measured) > 1:
-            text = ', '.join(measured)
+        found = {str(run['environment'][key]) for run in every}
+        timed = {str(t['environment'][key]) for t in timings} - found
+        text = ', '.join(sorted(found))
+        if len(found) > 1:
             yield f'Measured with several values of {key}: {text}.'
-        if not {*timed} <= {*measured}:
-            yield (
-                f'Timed with {key} {", ".join(timed)}, but measured with '
-                f'{", ".join(measured)}.'
-            )
+        if timed:
+            other = ', '.join(sorted(timed))
+            yield f'Timed with {key} {other}, but measured with {text}.'
     counts = {str(run['training']['processes']) for run in every} - {'None'}
     if len(counts) > 1:
         yield (

@@ -26,6 +26,7 @@ from mmdet_klrpn.benchmark.runs import (
     run_of,
 )
 
+ENVIRONMENT = dict(device='x', threads='1', torch='2')
 AP = {'A': [0.2, 0.22, 0.21], 'B': [0.3, 0.31], 'Zoo': [0.4]}
 
 
@@ -41,7 +42,8 @@ def plan(tmp_path):
         for seed, ap in enumerate(AP[detector.name]):
             write_run(tmp_path, detector, seed, ap)
     rows = [['B', 'ms', '', 7.5, 10], ['gone', 'ms', '', 1, 10]]
-    (tmp_path / TIMINGS).write_text(json.dumps(dict(rows=rows)))
+    content = dict(rows=rows, environment=ENVIRONMENT)
+    (tmp_path / TIMINGS).write_text(json.dumps(content))
     return plan
 
 
@@ -66,7 +68,7 @@ def write_run(work_dir, detector, seed, ap, config='a = 1'):
         seed=seed,
         split='test',
         rows=[['AP', '', ap, 40], ['FP', '0.9', None, 6]],
-        environment=dict(device='x', threads='1', torch='2'),
+        environment=ENVIRONMENT,
         training=dict(processes=str(1 + (detector.name == 'B'))),
         resolved_config=config,
     )
@@ -93,7 +95,7 @@ def test_the_frame_has_every_value(plan):
 def test_what_runs_and_times_do_not_share_is_noted(plan):
     path = plan.work_dir / TIMINGS
     content = json.loads(path.read_text())
-    content['environment'] = dict(device='y', threads='1', torch='2')
+    content['environment']['device'] = 'y'
     path.write_text(json.dumps(content))
     plan = plan._replace(seeds=2)
     assert load_results(plan, [plan.work_dir], 0).notes[:2] == (

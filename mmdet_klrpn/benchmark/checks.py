@@ -26,8 +26,6 @@ from .plan import Plan
 from .runs import runs_of
 from .stages import check_device
 
-_SECONDS = 30  # without an answer of a server
-
 
 class _Problems(Dict[str, List[str]]):
     """What is wrong, and the names of those that have the problem."""
@@ -100,7 +98,7 @@ def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
         ValueError: If annotations, images or weights are missing or do not
             fit, or if two detectors are measured on different data.
     """
-    problems, seen, measured, read = _Problems(), set(), {}, {}
+    problems, seen, read = _Problems(), set(), {}
     for detector in plan.detectors:
         name, config = detector.name, configs[detector.name]
         init_default_scope(config.get('default_scope', 'mmdet'))
@@ -108,14 +106,12 @@ def check_data(plan: Plan, configs: Dict[str, Config]) -> None:
             parts = f'{plan.split}_dataloader', f'{plan.split}_evaluator'
             key = str([config.get(part) for part in parts])
             if key not in read:  # most detectors have the same
-                read[key] = _measured_on(config, plan.split)
-            found = read[key]
-            other = next(iter(measured), name)
-            measured[name] = found
-            if found != measured[other]:
+                read[key] = name, _measured_on(config, plan.split)
+            other, first = next(iter(read.values()))
+            if read[key][1] != first:
                 raise ValueError(
-                    f'it is measured on {found}, but {other} on '
-                    f'{measured[other]}: give all detectors the same data'
+                    f'it is measured on {read[key][1]}, but {other} on '
+                    f'{first}: give all detectors the same data'
                 )
         with problems.of(name):
             if detector.checkpoint:
@@ -234,14 +230,14 @@ def _check_training(config: Config, seen: Set[str]) -> None:
 def _check_checkpoint(config: Config, checkpoint: str) -> None:
     """Download it if need be, and load it into the detector."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SECONDS)
+    socket.setdefaulttimeout(30)  # seconds without an answer of a server
     try:
         load_detector(copy.deepcopy(config), checkpoint)
     except OSError as error:
-        remedy = 'download it, and give the path' * ('://' in checkpoint)
+        remedy = 'download it, and ' * ('://' in checkpoint)
         raise ValueError(
-            f'checkpoint {checkpoint} cannot be read: {error}; '
-            f'{remedy or "give a file that is there"}'
+            f'checkpoint {checkpoint} cannot be read: {error}; {remedy}give a '
+            'file that is there'
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -32,10 +32,6 @@ _SECONDS_TO_END = 20
 class LocalQueue:
     """Jobs on this machine: one for each group of GPUs, or of cores.
 
-    Args:
-        gpus (int): Processes of a training.
-        jobs (int, optional): How many jobs run side by side.
-
     Raises:
         ValueError: If the GPUs do not suffice for a training.
     """
@@ -45,10 +41,8 @@ class LocalQueue:
     def __init__(self, gpus: int, jobs: Optional[int] = None) -> None:
         devices = visible_gpus()
         if devices and gpus > len(devices):
-            raise ValueError(
-                f'--gpus {gpus}, but {len(devices)} are visible: '
-                f'{", ".join(devices)}'
-            )
+            seen = f'{len(devices)} are visible: {", ".join(devices)}'
+            raise ValueError(f'--gpus {gpus}, but {seen}')
         cores = len(os.sched_getaffinity(0))
         count = jobs or max((len(devices) or cores) // gpus, 1)
         threads = max(cores // (count * gpus), 1)
@@ -132,12 +126,9 @@ def _run(task: Task, rank: int, env: Dict[str, str]) -> None:
 
 
 class SlurmQueue:
-    """Jobs in the queue of a Slurm cluster.
+    """Jobs in the queue of a Slurm cluster, so many at once.
 
-    Args:
-        gpus (int): Processes of a training.
-        options (dict[str, str]): Of sbatch, by its long names.
-        jobs (int, optional): How many jobs are in the queue at once.
+    Options are those of sbatch, by their long names.
     """
 
     patience = SECONDS_FOR_FILES
@@ -155,11 +146,11 @@ class SlurmQueue:
     def describe(self, job: Job) -> str:
         """How a job would be submitted."""
         found = self.parameters(job.gpus)
-        words = ['sbatch', f'--nodes={found["nodes"]}']
-        words.append(f'--ntasks-per-node={found["ntasks_per_node"]}')
-        for key, value in found['additional_parameters'].items():
-            words.append(f'--{key}' if value is True else f'--{key}={value}')
-        return ' '.join(words)
+        words = dict(nodes=found['nodes'])
+        words['ntasks-per-node'] = found['ntasks_per_node']
+        words.update(found['additional_parameters'])
+        values = {k: '' if x is True else f'={x}' for k, x in words.items()}
+        return ' '.join(['sbatch', *(f'--{k}{x}' for k, x in values.items())])
 
     def parameters(self, gpus: int) -> Dict[str, object]:
         """Submitit's parameters of a job of so many processes.
@@ -202,9 +193,8 @@ class SlurmQueue:
         for path in place.glob('*.pkl'):  # another job may get its number
             path.unlink()
         executor = _Executor(place, max_num_timeout=10**7)
-        executor.update_parameters(
-            job_name=job.name, **self.parameters(job.gpus)
-        )
+        given = self.parameters(job.gpus)
+        executor.update_parameters(job_name=job.name, **given)
         try:
             queued = executor.submit(Task(job))
         except RuntimeError as error:

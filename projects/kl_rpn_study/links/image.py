@@ -14,23 +14,14 @@ from .oracles import Refined
 
 
 class Image(NamedTuple):
-    """An image and its features.
+    """An image and its features."""
 
-    Attributes:
-        features (tuple[Tensor]): Output of backbone and neck.
-        samples (list[DetDataSample]): One, with its meta information.
-        scale (Tensor): (4, ) pixels of the input over those of the image.
-        bboxes (np.ndarray): (k, 4) objects in pixels of the image.
-        labels (np.ndarray): (k, ) their classes.
-        crowds (np.ndarray): (m, 4) crowds.
-    """
-
-    features: Tuple[Tensor, ...]
-    samples: SampleList
-    scale: Tensor
-    bboxes: np.ndarray
-    labels: np.ndarray
-    crowds: np.ndarray
+    features: Tuple[Tensor, ...]  # output of backbone and neck
+    samples: SampleList  # one, with its meta information
+    scale: Tensor  # (4, ) pixels of the input over those of the image
+    bboxes: np.ndarray  # (k, 4) objects in pixels of the image
+    labels: np.ndarray  # (k, ) their classes
+    crowds: np.ndarray  # (m, 4)
 
 
 def load_image(model: nn.Module, item: Item) -> Image:

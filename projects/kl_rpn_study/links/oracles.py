@@ -31,17 +31,11 @@ Detections = Dict[str, np.ndarray]
 
 
 class Refined(NamedTuple):
-    """Output of a bbox head for n proposals, in pixels of the image.
+    """Output of a bbox head for n proposals, in pixels of the image."""
 
-    Attributes:
-        proposals (Tensor): (n, 4) x1, y1, x2, y2.
-        bboxes (Tensor): (n, C, 4), refined for each class.
-        scores (Tensor): (n, C + 1), the last of the background.
-    """
-
-    proposals: Tensor
-    bboxes: Tensor
-    scores: Tensor
+    proposals: Tensor  # (n, 4) x1, y1, x2, y2
+    bboxes: Tensor  # (n, C, 4), refined for each class
+    scores: Tensor  # (n, C + 1), the last of the background
 
 
 def oracle_classification(
@@ -101,12 +95,8 @@ def detect_each_way(
 ) -> Dict[str, Detections]:
     """Detections of an image as the detector's, and with each oracle.
 
-    Args:
-        own (Refined): Output for the detector's proposals.
-        given (Refined): Output for the objects' boxes as proposals.
-        gt_bboxes (Tensor): (k, 4) objects.
-        gt_labels (Tensor): (k, ) their classes.
-        test_cfg (ConfigDict): ``test_cfg.rcnn`` of the detector.
+    Outputs are for its own proposals, and given the objects' boxes, (k, 4),
+    of labels (k, ). The config is the detector's ``test_cfg.rcnn``.
     """
     classified = oracle_classification(own, gt_bboxes, gt_labels)
     boxed, threshold = oracle_boxes(own, gt_bboxes), test_cfg.score_thr
@@ -123,10 +113,8 @@ def detect_by_objectness(
 ) -> Dict[str, Detections]:
     """Detections of an image for each number of proposals and power.
 
-    Args:
-        refined (Refined): Output for n proposals, the best first.
-        objectness (Tensor): (n, ) scores of the proposals.
-        test_cfg (ConfigDict): ``test_cfg.rcnn`` of the detector.
+    The output is of n proposals, the best first, and objectness, (n, ), are
+    their scores.
     """
     found = {}
     for number, powers in POWERS.items():

@@ -25,13 +25,8 @@ def sampling_links(
     """Measure the RoI head's samples of training images.
 
     Images are not augmented, and weights are the trained ones: these are the
-    samples of the last steps of a training. Draws are seeded.
-
-    Args:
-        model (nn.Module): A two-stage detector.
-        items (Sequence[Item]): Training images.
-        classes (Sequence[str]): Names of the labels.
-        edges (np.ndarray): (3, ) edges of the objects' sizes.
+    samples of the last steps of a training. Draws are seeded. Classes are the
+    names of labels, and (3, ) edges those of the objects' sizes.
 
     Returns:
         tuple[pd.DataFrame, int]: ``link``, ``row``, ``group`` and ``value``;
@@ -94,14 +89,11 @@ def sample_rois(model: nn.Module, image: Image) -> Tuple[dict, pd.DataFrame]:
         'which are added objects': (~own).sum(),
         'negatives': len(drawn.neg_inds),
     }
-    sides, number = (
-        image.bboxes[:, 2:] - image.bboxes[:, :2],
-        len(image.labels),
-    )
+    sides = image.bboxes[:, 2:] - image.bboxes[:, :2]
     objects = dict(
         label=image.labels,
         size=np.sqrt(np.prod(sides, axis=1)),
-        proposals=np.bincount(owner, minlength=number),
-        ious=np.bincount(owner, ious, number),
+        proposals=np.bincount(owner, minlength=len(sides)),
+        ious=np.bincount(owner, ious, len(sides)),
     )
     return counts, pd.DataFrame(objects)

@@ -12,18 +12,13 @@ Settings = Dict[str, object]
 class Question(NamedTuple):
     """Settings that are compared with each other.
 
-    Attributes:
-        rows (dict[str, dict]): Settings by name, as changes to a config by
-            dotted keys: ``rpn_head.*``, ``train_cfg.*``, ``test_cfg.*``, the
-            head's, and ``lr``.
-        reason (str): What the tables show.
-        reference (str, optional): Name of the row, in any question, that the
-            others are compared with. Defaults to the plan's.
+    Rows change a config by dotted keys: ``rpn_head.*``, ``train_cfg.*``,
+    ``test_cfg.*``, the head's, and ``lr``.
     """
 
     rows: Dict[str, Settings]
-    reason: str = ''
-    reference: Optional[str] = None
+    reason: str = ''  # what the tables show
+    reference: Optional[str] = None  # row of any question; the plan's, if None
 
 
 class Screening(NamedTuple):

@@ -88,12 +88,9 @@ def read_results(
 def question_table(
     frame: pd.DataFrame, cells: List[Cell], seeds: int
 ) -> pd.DataFrame:
-    """A row for each of a question's, on one set of features.
+    """A row for each of a question's, the reference first, of so many seeds.
 
-    Args:
-        frame (pd.DataFrame): Their recall.
-        cells (list[Cell]): The rows, the reference first.
-        seeds (int): Number of seeds that each row should have.
+    All are of one set of features, and the frame is their recall.
     """
     values = 100 * frame.pivot(
         index='seed', columns=['metric', 'group', 'row'], values='value'

@@ -32,28 +32,16 @@ _PARTS = dict(
 
 
 class Cell(NamedTuple):
-    """A row of a question on one set of features.
-
-    Attributes:
-        features (str): Name of the features.
-        question (str): The question.
-        row (str): Name of the row.
-        config (Config): The features' config with the row's changes.
-        checkpoint (str, optional): Weights of the features.
-        file (Path): File of the features, named by a hash of data and network.
-        training (str): A hash of features, settings and code, the same for
-            cells that train the same head.
-        folder (Path): Folder of results, the same for equal cells.
-    """
+    """A row of a question on one set of features, each by its name."""
 
     features: str
     question: str
     row: str
-    config: Config
-    checkpoint: Optional[str]
-    file: Path
-    training: str
-    folder: Path
+    config: Config  # the features' with the row's changes
+    checkpoint: Optional[str]  # weights of the features
+    file: Path  # of the features, named by a hash of data and network
+    training: str  # a hash, the same for cells that train the same head
+    folder: Path  # of results, the same for equal cells
 
     def result(self, seed: int) -> Path:
         """File of a seed's result."""

@@ -26,10 +26,8 @@ class HeadAlone(BaseModel):
     ) -> object:
         """Losses in the mode 'loss', else proposals.
 
-        Args:
-            inputs (list[Tensor]): Features per level, (N, C, H, W).
-            data_samples (list[DetDataSample]): One of each image.
-            mode (str): 'loss' or 'predict'.
+        Inputs are features per level, (N, C, H, W), and samples one of each
+        image.
         """
         levels = tuple(level.float() for level in inputs)
         if mode == 'loss':

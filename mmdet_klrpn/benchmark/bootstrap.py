@@ -33,24 +33,16 @@ _BLOCK = 100
 class Matches(NamedTuple):
     """Detections of a test set, and what each counts as.
 
-    Attributes:
-        images (np.ndarray): (D, ) position of the image of each detection, in
-            the order of categories, then of descending score.
-        starts (np.ndarray): (K + 1, ) where the detections of each category
-            start, and D.
-        states (np.ndarray): (C, D) ``IGNORED``, ``MISSED`` or ``HIT``. A
-            column C is an AP at one of its IoU thresholds.
-        names (np.ndarray): (C, ) the APs, of ``AP_NAMES``.
-        objects (np.ndarray): (A, K, I) number of objects of each area.
-        classes (np.ndarray): (K, ) names of the categories.
+    They are in the order of categories, then of descending score. A column C
+    is an AP at one of its IoU thresholds.
     """
 
-    images: np.ndarray
-    starts: np.ndarray
-    states: np.ndarray
-    names: np.ndarray
-    objects: np.ndarray
-    classes: np.ndarray
+    images: np.ndarray  # (D, ) position of the image of each detection
+    starts: np.ndarray  # (K + 1, ) where those of each category start, and D
+    states: np.ndarray  # (C, D) ``IGNORED``, ``MISSED`` or ``HIT``
+    names: np.ndarray  # (C, ) the APs, of ``AP_NAMES``
+    objects: np.ndarray  # (A, K, I) number of objects of each area
+    classes: np.ndarray  # (K, ) names of the categories
 
 
 def collect_matches(

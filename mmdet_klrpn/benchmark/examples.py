@@ -24,19 +24,12 @@ HIT, FALSE, MISSED = '#56b4e9', '#e66100', '#ffe14d'
 
 
 class Matched(NamedTuple):
-    """An image's n objects and m <= n best detections.
+    """An image's n objects and m <= n best detections."""
 
-    Attributes:
-        objects (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
-        boxes (np.ndarray): (m, 4) likewise.
-        found (np.ndarray): (n, ), bool, whether a detection is on it.
-        hits (np.ndarray): (m, ), bool, whether it is on an object.
-    """
-
-    objects: np.ndarray
-    boxes: np.ndarray
-    found: np.ndarray
-    hits: np.ndarray
+    objects: np.ndarray  # (n, 4) x1, y1, x2, y2 in pixels
+    boxes: np.ndarray  # (m, 4) likewise
+    found: np.ndarray  # (n, ), bool, whether a detection is on it
+    hits: np.ndarray  # (m, ), bool, whether it is on an object
 
 
 class Example(NamedTuple):

@@ -13,20 +13,15 @@ _CHUNK = 500
 
 
 class Recalls(NamedTuple):
-    """What proposals recall, image by image.
+    """What proposals recall, image by image, of each of ``AREAS``.
 
-    Attributes:
-        found (np.ndarray): (I, A, N, T) objects recalled in each image, of
-            each of ``AREAS``, by so many proposals as ``RECALL_NUMBERS``
-            says, at IoU 0.5 to 0.95.
-        objects (np.ndarray): (I, A) how many there are.
-        false_positives (np.ndarray): (9, ) an image, at the recalls of
-            ``EQUAL_RECALLS``, of as many proposals as the largest number.
+    N are ``RECALL_NUMBERS`` of proposals, and T the IoUs 0.5 to 0.95. False
+    positives, at ``EQUAL_RECALLS``, are those of the largest number.
     """
 
-    found: np.ndarray
-    objects: np.ndarray
-    false_positives: np.ndarray
+    found: np.ndarray  # (I, A, N, T) objects recalled
+    objects: np.ndarray  # (I, A) how many there are
+    false_positives: np.ndarray  # (9, ) an image
 
     def of(self, weights: np.ndarray) -> np.ndarray:
         """Recall, (R, A, N, T), if images counted so many times, (R, I).

@@ -84,11 +84,11 @@ def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
     A significant difference is within ``**``.
     """
     first, second = pair[:2]
-    if cells['difference'] == DASH:
-        return f'{second} and {first}: {metric} is not measured of both.'
     difference, seeds, p = (
         cells[name] for name in ('difference', 'seeds', 'p after Holm')
     )
+    if difference == DASH:
+        return f'{second} and {first}: {metric} is not measured of both.'
     proof = [
         f'95% over {seeds} seeds {cells["95% over seeds"]}',
         f'over images {cells["95% over images"]}',
@@ -99,14 +99,11 @@ def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
         side = 'above' if '+' in difference else 'below'
         text = f'{second} is {difference.strip("*+-")} {metric} {side} {first}'
         return f'**{text}**{proof}'
-    if seeds == '1 + 1':
-        start = 'One seed each: no verdict.'
-    elif p == DASH:
+    start = 'No difference shown:'
+    if p == DASH:
         few = '1' in seeds.split(' + ')
         reason = f'{seeds} seeds' if few else 'No interval over images'
         start = f'{reason}: no verdict.'
-    else:
-        start = 'No difference shown:'
     return f'{start} {second} minus {first} is {difference} {metric}{proof}'
 
 

@@ -35,16 +35,12 @@ UNITS = {
 
 
 class Table(NamedTuple):
-    """Cells of a table as text.
+    """Cells of a table as text, of which the first column names the rows.
 
-    Attributes:
-        name (str): Of its files.
-        caption (str): What it shows.
-        frame (pd.DataFrame): Cells, of which the first column names the
-            rows. What is significant is within ``**``.
+    What is significant is within ``**``.
     """
 
-    name: str
+    name: str  # of its files
     caption: str
     frame: pd.DataFrame
 
@@ -93,9 +89,7 @@ def show(metric: str, value: float, sign: str = '') -> str:
 def columns_of(results: Results, *names: str) -> List[Column]:
     """Columns by name: 'AP', 'AR@100', or 'AP*' for all with a value.
 
-    Args:
-        results (Results): Its frame tells at what a metric is measured.
-        *names (str): 'AP*10' is for each tenth of them, ascending.
+    'AP*10' is for each tenth of them, ascending.
     """
     columns: List[Column] = []
     for name in names:

@@ -149,7 +149,7 @@ def test_detectors_alone_are_reported(tmp_path):
         ({'difference': '+0.1'}, 'No difference shown: B minus A is +0.1 AP'),
         (
             {'difference': '+0.1', 'seeds': '1 + 1', 'p after Holm': DASH},
-            'One seed each: no verdict. B minus A is +0.1 AP',
+            '1 + 1 seeds: no verdict. B minus A is +0.1 AP',
         ),
         (
             {'difference': '+0.1', 'seeds': '5 + 1', 'p after Holm': DASH},

@@ -71,9 +71,8 @@ def work(queue: object, jobs: Sequence[Job]) -> List[Job]:
     """
     caught: List[int] = []
     waiting, results, ended = list(jobs), {}, {}
-    with handled(lambda number, _: caught.append(number)), Display(
-        jobs
-    ) as show:
+    note = handled(lambda number, _: caught.append(number))
+    with note, Display(jobs) as show:
         try:
             while caught or len(results) < len(jobs):
                 if caught:
@@ -132,9 +131,9 @@ def prepare(steps: Sequence[Preparation]) -> None:
             continue
         print(f'preparing {step.creates}: {step.run}', flush=True)
         code = call(['sh', '-c', step.run])
-        if code or not step.creates.exists():
+        made = 'made' if step.creates.exists() else 'did not make'
+        if code or made != 'made':
             raise RuntimeError(
-                f'{step.run} ended with status {code} and '
-                f'{"made" if step.creates.exists() else "did not make"} '
+                f'{step.run} ended with status {code} and {made} '
                 f'{step.creates}'
             )

@@ -146,5 +146,7 @@ def last_iteration(log: Path) -> Optional[Tuple[Optional[int], int, int]]:
     with log.open('rb') as file:
         file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
         lines = _TRAIN.findall(file.read().decode(errors='replace'))
-    numbers = [int(text) for text in lines[-1] if text] if lines else []
-    return ((None,) * (3 - len(numbers)) + tuple(numbers)) if lines else None
+    if not lines:
+        return None
+    *epoch, iteration, number = (int(text) for text in lines[-1] if text)
+    return epoch[0] if epoch else None, iteration, number

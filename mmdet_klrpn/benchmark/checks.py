@@ -23,7 +23,7 @@ from ..datasets.training_classes import check_training_classes
 from .configs import check_comparison, check_run, leaves, resolve
 from .ground_truth import annotation_file
 from .plan import Plan
-from .runs import runs_of
+from .runs import run_of
 from .stages import check_device
 
 
@@ -62,7 +62,7 @@ def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
             of more than the RPN heads; if a run that exists is another's; or
             if the disk is too small.
     """
-    problems, configs, parameters = _Problems(), {}, {}
+    problems, configs, needed = _Problems(), {}, 0
     for detector in plan.detectors:
         with problems.of(detector.name):
             configs[detector.name] = config = resolve(detector)
@@ -70,16 +70,13 @@ def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
             _check_model(model, plan.metric, has_gpus)
             if not detector.checkpoint:
                 _check_saving(config)
-                numbers = (p.numel() for p in model.parameters())
-                parameters[detector.name] = sum(numbers)
-    needed = 0
-    for detector, run in runs_of(plan):
-        if detector.name in configs:
-            with problems.of(detector.name):
-                check_run(run, configs[detector.name])
-                if not run.checkpoint:
+            for seed in plan.seeds_of(detector):
+                run = run_of(plan.work_dir, detector, seed)
+                check_run(run, config)
+                if not detector.checkpoint and not run.checkpoint:
                     # Two files of each weight and an optimizer's two moments.
-                    needed += 2 * 3 * 4 * parameters.get(detector.name, 0)
+                    numbers = (p.numel() for p in model.parameters())
+                    needed += 2 * 3 * 4 * sum(numbers)
     for comparison in plan.compare:
         names = comparison.first, comparison.second
         if configs.keys() >= set(names):

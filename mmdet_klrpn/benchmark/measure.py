@@ -170,7 +170,7 @@ def evaluate_all(
     names = {c['id']: c['name'] for c in truth['categories']}
     for at in (at for at in seen if at != 'proposals'):
         results = pack(seen[at], list(names), labelled=True)
-        coco_eval = evaluate(truth, results, sizes=not at)
+        coco_eval = evaluate(truth, results, {} if at else None)
         classes = [names[i] for i in coco_eval.params.catIds]
         aps = ['AP'] if at else AP_NAMES
         matches[at] = collect_matches(coco_eval, classes, aps)

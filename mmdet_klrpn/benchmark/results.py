@@ -136,9 +136,10 @@ def _rows(runs: Runs, timings: List[dict]) -> List[list]:
     ]
     timed: Dict[str, int] = {}
     for i, timing in enumerate(timings):
-        for name, *row in timing['rows']:
+        for name, metric, at, value, *_, n in timing['rows']:
             if runs.get(name) and timed.setdefault(name, i) == i:
-                rows.append([name, runs[name][0]['seed'], *row])
+                seed = runs[name][0]['seed']
+                rows.append([name, seed, metric, at, value, n])
     return rows
 
 

@@ -165,7 +165,7 @@ def precisions(
     ]
     truth = dict(truth, annotations=annotations)
     detections = pack(predictions, categories, True)
-    evaluated = evaluate(truth, detections, areas, sizes=False)
+    evaluated = evaluate(truth, detections, areas)
     # (IoU thresholds, recalls, categories, areas, numbers of detections)
     precision = evaluated.eval['precision']
     found = {'AP': precision[..., 0, 0]}

@@ -157,8 +157,8 @@ def resolve_config(name: str) -> Path:
 
     Args:
         name (str): A path, or the base name or path of a config in the folder
-            of this package or of mmdet, with or without 'configs/' before it.
-            With 'mmdet::' before it, mmdet's alone.
+            of this package or of mmdet, with or without 'configs/' before it
+            and '.py' behind. With 'mmdet::' before it, mmdet's alone.
 
     Raises:
         FileNotFoundError: If there is no such config, or more than one.
@@ -169,6 +169,8 @@ def resolve_config(name: str) -> Path:
     roots = [package_folder('configs'), mmdet_configs()]
     if name.startswith('mmdet::'):
         name, roots = name[len('mmdet::') :], roots[1:]
+    if not name.endswith('.py'):
+        name += '.py'
     known: List[str] = []
     for root in roots:
         paths = sorted(root.rglob('*.py'))

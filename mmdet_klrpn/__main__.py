@@ -22,20 +22,21 @@ COMMANDS = dict(
 def main() -> None:
     """Run the tool that the first argument names, with those behind it."""
     tools = package_folder('tools')
-    parser = ToolParser(
-        prog='klrpn',
-        description='KL-RPN for MMDetection. `klrpn COMMAND --help` tells '
-        'more of each.',
-    )
-    commands = parser.add_subparsers(
-        dest='command', metavar='COMMAND', required=True
-    )
+    lines = ['Commands, of which `klrpn COMMAND --help` tells more:', '']
     for name, tool in COMMANDS.items():
         text = ast.get_docstring(ast.parse((tools / tool).read_text()))
-        help_ = text.partition('\n')[0].rstrip('.')
-        commands.add_parser(name, help=help_, add_help=False)
-    # A tool parses its options, which have none in common with these.
-    command = parser.parse_known_args()[0].command
+        lines.append(f'  {name:<12} {text.splitlines()[0].rstrip(".")}')
+    parser = ToolParser(
+        prog='klrpn',
+        usage='klrpn COMMAND ...',
+        description='KL-RPN for MMDetection. With --debug as well, an error '
+        'of a command\nshows its traceback.',
+        epilog='\n'.join(lines),
+    )
+    parser.add_argument(
+        'command', choices=COMMANDS, metavar='COMMAND', help='one of these'
+    )
+    command = parser.parse_args(sys.argv[1:2]).command
     sys.argv[:2] = [f'klrpn {command}']
     run_script(tools / COMMANDS[command])
 

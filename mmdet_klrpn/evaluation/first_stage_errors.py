@@ -1,7 +1,8 @@
 """Errors of the proposals of a detector, over a data set."""
 
 import sys
-from typing import List, Optional
+from pathlib import Path
+from typing import List, Optional, Union
 
 import numpy as np
 from mmdet.structures.bbox import get_box_tensor
@@ -26,7 +27,7 @@ class FirstStageErrors:
     """Proposals of a detector's first stage, compared with the objects.
 
     Args:
-        config (Config): The config.
+        config (str or Path or Config): The config, or its file.
         checkpoint (str): File of the trained weights.
         device (str, optional): Where to run it. Defaults to the best that
             there is.
@@ -41,8 +42,13 @@ class FirstStageErrors:
     """
 
     def __init__(
-        self, config: Config, checkpoint: str, device: Optional[str] = None
+        self,
+        config: Union[str, Path, Config],
+        checkpoint: str,
+        device: Optional[str] = None,
     ) -> None:
+        if not isinstance(config, Config):
+            config = Config.fromfile(config)
         self.config = config
         device = device or get_device()
         self.model = load_detector(config, str(checkpoint), device)

@@ -60,16 +60,15 @@ def explain(error: BaseException) -> Optional[str]:
         misspelt class or option of a config, and for a file that is missing
         or cannot be written. None of any other error.
     """
-    line = str(error) if _is_ours(error) else None
-    if isinstance(error, (TypeError, KeyError)):
-        line = line or _explain_build(error)
-    if isinstance(error, OSError):
-        line = line or _explain_file(error)
+    if _is_ours(error):
+        return str(error)
     # Older versions of mmengine wrap an error that building a class raises.
     inner = error.__context__
-    if line is None and inner is not None and str(inner) in str(error):
-        line = explain(inner)
-    return line
+    if inner is not None and str(inner) and str(inner) in str(error):
+        return explain(inner)
+    if isinstance(error, (TypeError, KeyError)):
+        return _explain_build(error)
+    return _explain_file(error) if isinstance(error, OSError) else None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Show whether proposals know how sure they are: tables and pictures.
+"""Measure whether proposals know how sure they are, and draw it.
 
 For each pair of a config and a checkpoint, on the images of test_dataloader:
 whether KL-RPN's stds are those of the errors, as predicted and with the factor

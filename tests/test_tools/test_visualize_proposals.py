@@ -1,5 +1,6 @@
 """Pictures of proposals from the command line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def call(monkeypatch):
         monkeypatch.setattr(sys, 'argv', [TOOL, *map(str, args)])
         tool.main()
 
+    _call.tool = tool
     return _call
 
 
@@ -72,6 +74,27 @@ def test_draws_each_image(
     # Proposals of both at the top, maps below: no quarter is blank.
     for half in np.array_split(square, 2, axis=1):
         assert all(part.std() > 20 for part in np.array_split(half, 2))
+
+
+def test_ground_truth_is_drawn_on_request(
+    detector, call, tiny_data, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(call.tool, 'draw', lambda *args: drawn.append(args))
+    images = [tiny_data / 'images' / f'{i}.png' for i in (2, 8)]
+    rest = ('--device', 'cpu', '--out', tmp_path)
+    call(*detector, *images, *rest)
+    assert [args[-1] for args in drawn] == [None, None]
+    call(*detector, *images, '--ground-truth', *rest)
+    boxes, none = (args[-1] for args in drawn[2:])
+    content = json.loads((tiny_data / 'annotations.json').read_text())
+    own = [x['bbox'] for x in content['annotations'] if x['image_id'] == 2]
+    expected = [[x, y, x + w, y + h] for x, y, w, h in own]
+    assert boxes.tolist() == expected
+    assert none.shape == (0, 4)
+    other = write_image(tmp_path / 'images' / '1.png')
+    with pytest.raises(SystemExit, match=r'1.png is not an image of test_dat'):
+        call(*detector, other, '--ground-truth', *rest)
 
 
 def failure(call, capsys, *args):

@@ -45,7 +45,7 @@ def test_tiles_hold_the_pixels_under_their_boxes(tmp_path):
         image, np.array([[300.0, 320, 375, 400]]), tmp_path
     )
     assert len(tiles) == 2 * 3
-    write_coco(tmp_path / 'coco.json', coco_form(tiles, trees.TILE, ['tree']))
+    write_coco(tmp_path / 'coco.json', coco_form(tiles, ['tree']))
     coco = COCO(str(tmp_path / 'coco.json'))
     seen = 0
     for info in coco.loadImgs(coco.getImgIds()):

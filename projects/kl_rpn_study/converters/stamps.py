@@ -198,8 +198,8 @@ def write_split(
         scene = compose(photo, list(cut_outs.values()), distractors, rng)
         name = f'{index:04d}.jpg'
         scene.image.save(folder / name, quality=95)
-        images.append((name, scene.objects()))
-    coco = dict(info=info, **coco_form(images, SIZE, list(CLASSES)))
+        images.append((name, scene.image.size, scene.objects()))
+    coco = dict(info=info, **coco_form(images, list(CLASSES)))
     write_coco(out, coco)
 
 

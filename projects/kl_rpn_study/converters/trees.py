@@ -65,7 +65,7 @@ def clip_boxes(boxes: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
 
 def tile_scene(
     image: np.ndarray, boxes: np.ndarray, folder: Path, size: int = TILE
-) -> List[Tuple[str, List[dict]]]:
+) -> List[Tuple[str, Tuple[int, int], List[dict]]]:
     """Write a photograph's tiles.
 
     Args:
@@ -75,7 +75,8 @@ def tile_scene(
         size (int): Their width and height, in pixels.
 
     Returns:
-        list[tuple[str, list[dict]]]: The images of `coco_form`.
+        list[tuple[str, tuple[int, int], list[dict]]]: The images of
+        `coco_form`.
     """
     images = []
     height, width = image.shape[:2]
@@ -92,7 +93,7 @@ def tile_scene(
                 )
                 for x1, y1, x2, y2 in clip_boxes(boxes, x, y, size)
             ]
-            images.append((name, objects))
+            images.append((name, (size, size), objects))
     return images
 
 
@@ -113,7 +114,7 @@ def convert(root: Path) -> None:
         image = mmcv.imread(str(photo))
         tiles = tile_scene(image, boxes, root / split, size)
         out = root / 'annotations' / f'{split}.json'
-        write_coco(out, coco_form(tiles, size, ['tree']))
+        write_coco(out, coco_form(tiles, ['tree']))
 
 
 if __name__ == '__main__':

@@ -4,7 +4,9 @@ from typing import Dict
 
 import torch
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.losses import QualityFocalLoss
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from torch import Tensor
 
 from .second_look_mixin import SecondLookMixin
@@ -21,6 +23,11 @@ class SparseRPNHead(
     Its losses are those of RPNHead with the same sampled anchors, each a
     scalar and not one per level. Those of ``reg_decoded_bbox`` are computed by
     RPNHead itself. For the arguments see there.
+
+    It can be trained with ``QualityFocalLoss`` too (Li et al., "Generalized
+    Focal Loss", NeurIPS 2020), which RPNHead cannot: a positive's target is
+    the IoU of its predicted box with its object. ``beta=0`` makes that loss
+    the binary cross-entropy.
     """
 
     def _losses(
@@ -34,11 +41,27 @@ class SparseRPNHead(
         labels = torch.cat([samples.labels, background])
         weights = logits.new_ones(len(labels))
         weights[:num_pos] = self._positive_weight() or 1
+        deltas = deltas[:num_pos]
+        if isinstance(self.loss_cls, QualityFocalLoss):
+            ious = weights.new_zeros(len(labels))
+            ious[:num_pos] = self._ious(deltas.detach(), samples.targets)
+            labels = labels, ious
         loss_cls = self.loss_cls(logits, labels, weights, **factor)
         # Each weighs one; with weights, mmdet's losses wait for the device.
-        deltas = deltas[:num_pos]
         loss_bbox = self.loss_bbox(deltas, samples.targets, **factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+
+    def _ious(self, deltas: Tensor, targets: Tensor) -> Tensor:
+        """IoUs (p, ) of boxes by their offsets (p, 4) from the same anchors.
+
+        The anchors do not matter: IoU depends on neither place nor scale.
+        """
+        anchors = deltas.new_tensor([0, 0, 1, 1]).expand_as(deltas)
+        boxes, objects = (
+            get_box_tensor(self.bbox_coder.decode(anchors, offsets))
+            for offsets in (deltas, targets)
+        )
+        return bbox_overlaps(boxes, objects, is_aligned=True)
 
     def _ranking(self, cls_score: Tensor) -> Tensor:
         """Logits: the sigmoid keeps their order, and ties some of them."""

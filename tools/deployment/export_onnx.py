@@ -43,6 +43,12 @@ def export(
     check_output(out, config, checkpoint)
     model = load_detector(config, checkpoint)
     detector, head = find_kl_rpn(model)
+    if head.second_look is not None:
+        print(
+            f'{out}: the second look is not exported; boxes, scores and stds '
+            'of the file are those of the first look',
+            file=sys.stderr,
+        )
     module = ImageOutputs(detector, head) if images else HeadOutputs(head)
     export_onnx(module, out, describe(model, head))
     return check_onnx(out, module)

@@ -108,7 +108,7 @@ def propose(model: nn.Module, batch: dict) -> List[FirstStage]:
     proposals = head.predict(features, samples, rescale=True)
     log_vars: List[Tensor] = []
     if isinstance(head, KLRPNHead):
-        logits, _ = head(features)
+        logits = head(features)[0]
         log_vars = [head.log_variances(level) for level in logits]
     return [
         FirstStage(

@@ -62,7 +62,7 @@ class HeadOutputs(nn.Module):
             tuple[Tensor]: Per level the log-variances of encoded offsets,
             (N, A * S, H, W), then per level their means, (N, A * 4, H, W).
         """
-        logits, offsets = self.head(features)
+        logits, offsets = self.head(features)[:2]
         return (*map(self.head.log_variances, logits), *offsets)
 
     @property

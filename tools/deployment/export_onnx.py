@@ -7,6 +7,7 @@ batch and map sizes than it was traced with, and compared. See
 docs/deployment.md.
 """
 
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -49,6 +50,12 @@ def export(
     check_output(out, config.filename, checkpoint)
     model = load_detector(config, checkpoint)
     detector, head = find_kl_rpn(model)
+    if head.second_look is not None:
+        print(
+            f'{out}: the second look is not exported; boxes, scores and stds '
+            'of the file are those of the first look',
+            file=sys.stderr,
+        )
     module = HeadOutputs(head)
     if from_images:
         module = ImageOutputs(detector, head)

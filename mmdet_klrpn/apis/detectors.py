@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from copy import deepcopy
 from pathlib import Path
 from typing import Union
 
@@ -51,7 +52,8 @@ def load_detector(
     if scope is not None:
         init_default_scope(scope)
     check_head_places(config.model)
-    model = revert_sync_batchnorm(MODELS.build(config.model))
+    # Detectors complete the configs of their heads in place.
+    model = revert_sync_batchnorm(MODELS.build(deepcopy(config.model)))
     stored: dict = {}
     if checkpoint is not None:
         stored = CheckpointLoader.load_checkpoint(

@@ -18,9 +18,9 @@ from mmdet_klrpn.models import KLRPNHead
 from .functional import ProposalErrors, concatenate, proposal_errors
 from .split_items import Item, split_items
 
-# Of 30 proposals with independent edges, the standard error of a factor on
-# the stds, 1 / sqrt(2 * 4 * 30), is 6%.
-LEAST_ON_OBJECTS = 30
+# Of 10 proposals with independent edges, the standard error of a factor on
+# the stds, 1 / sqrt(2 * 4 * 10), is 11%.
+LEAST_ON_OBJECTS = 10
 
 
 class FirstStageErrors:

@@ -68,6 +68,8 @@ def explain(error: BaseException) -> Optional[str]:
         return explain(inner)
     if isinstance(error, (TypeError, KeyError)):
         return _explain_build(error)
+    if isinstance(error, ValueError):
+        return _explain_option(error)
     return _explain_file(error) if isinstance(error, OSError) else None
 
 
@@ -116,6 +118,15 @@ def _explain_build(error: BaseException) -> Optional[str]:
         return f'{cls.__name__}: {name} is unknown{suggest(name, known)}'
     if missing and cls:
         return f'{cls.__name__}: {missing.group(1)} is missing'
+    return None
+
+
+def _explain_option(error: ValueError) -> Optional[str]:
+    """A word after --cfg-options, which mmengine splits at its sign."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        word = frame.f_locals.get('kv', '=')
+        if 'DictAction' in frame.f_globals and '=' not in word:
+            return f'--cfg-options takes KEY=VALUE, but got {word}'
     return None
 
 

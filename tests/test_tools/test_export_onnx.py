@@ -215,7 +215,7 @@ def test_command_line_refuses_in_a_line(tmp_path):
     tool, out = 'tools/deployment/export_onnx.py', tmp_path / 'no.onnx'
     # Negated, the command must fail.
     text = run('bash', '-c', f'! {sys.executable} {tool} {name} --out {out}')
-    assert '\nexport_onnx.py: the model has no KLRPNHead: `klrpn con' in text
+    assert 'export_onnx.py: the model has no KLRPNHead: `klrpn con' in text
     assert not out.exists()
 
 

@@ -243,7 +243,7 @@ def test_too_few_samples_are_counted(tiny, tmp_path, tool, split, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['tool', *map(str, words)])
     message = (
         r'only \d+ of 10 proposals are on an object of the 2 images of '
-        f'{split}_dataloader, and 30 are needed: take'
+        f'{split}_dataloader, and 10 are needed: take'
     )
     with pytest.raises(SystemExit, match=message):
         tool.main()

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmdet_klrpn.evaluation.functional import fit_std_scale
 from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.utils.command_line import ToolParser
 from mmdet_klrpn.utils.errors import explain, one_line_errors
 
 REGISTRY = Registry('part', scope='errors')
@@ -96,6 +97,13 @@ def test_a_misspelt_class_of_a_config():
     assert explain(error).endswith(
         'import the package that has it by custom_imports'
     )
+
+
+def test_a_word_that_sets_nothing():
+    parser = ToolParser()
+    parser.add_cfg_options()
+    error = caught(parser.parse_args, ['--cfg-options', 'a.b=1', 'c', '3'])
+    assert explain(error) == '--cfg-options takes KEY=VALUE, but got c'
 
 
 def test_errors_that_are_not_known():

@@ -3,9 +3,9 @@
 # choose settings on and 63 to test on. Fish are 59% of the objects to train on,
 # starfish 2%.
 #
-# Four epochs are as many steps as stamps has. A step took 0.52 seconds of one core
-# with Faster R-CNN on a single map, 0.43 with R-FCN and 0.78 with the pyramid,
-# where one of stamps took 0.43.
+# Four epochs are as many steps as stamps has. A step took 0.52 seconds of one
+# core with Faster R-CNN on a single map, 0.43 with R-FCN and 0.78 with the
+# pyramid, where one of stamps took 0.43.
 _base_ = 'miniature.py'
 data = dict(data_root='data/aquarium/', metainfo=dict(
     classes=('fish', 'jellyfish', 'penguin', 'puffin', 'shark', 'starfish',

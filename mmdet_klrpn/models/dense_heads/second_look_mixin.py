@@ -124,23 +124,31 @@ class SecondLookMixin:
         self, boxes: Boxes, batch_gt_instances: InstanceList
     ) -> Tuple[Boxes, Samples]:
         """Sort boxes, positives first, and find what they should predict."""
-        objects = [get_box_tensor(gt.bboxes) for gt in batch_gt_instances]
         best = boxes.boxes.new_zeros(len(boxes.boxes))
         targets = torch.zeros_like(boxes.boxes)
-        for image, own in enumerate(objects):
-            if len(own) == 0:
+        for image, gt_instances in enumerate(batch_gt_instances):
+            objects = get_box_tensor(gt_instances.bboxes)
+            if len(objects) == 0:
                 continue
-            index = (boxes.images == image).nonzero()[:, 0]
-            overlaps, nearest = bbox_overlaps(boxes.boxes[index], own).max(1)
-            best[index], targets[index] = overlaps, own[nearest]
+            # All boxes, as to select the image's would wait for the device.
+            overlaps, nearest = bbox_overlaps(boxes.boxes, objects).max(dim=1)
+            is_own = boxes.images == image
+            best = torch.where(is_own, overlaps, best)
+            own = objects[nearest].to(targets)
+            targets = torch.where(is_own[:, None], own, targets)
         is_pos = best >= _POS_IOU_THR
-        order = torch.cat([is_pos.nonzero()[:, 0], (~is_pos).nonzero()[:, 0]])
+        order = (~is_pos).long().argsort(stable=True)
         boxes = Boxes(*(part[order] for part in boxes))
         pos = slice(int(is_pos.sum()))
         targets = self.bbox_coder.encode(boxes.boxes[pos], targets[order][pos])
         labels = boxes.images.new_zeros(len(targets))
         return boxes, Samples(
-            boxes.images, None, targets, labels, len(order), len(objects)
+            boxes.images,
+            None,
+            targets,
+            labels,
+            len(order),
+            len(batch_gt_instances),
         )
 
     @torch.no_grad()

@@ -279,3 +279,15 @@ def test_bad_options_are_named(options, message):
 def test_decoded_boxes_are_not_regressed():
     with pytest.raises(ValueError, match='reg_decoded_bbox must be False'):
         build_head(SparseRPNHead, second_look={}, reg_decoded_bbox=True)
+
+
+@torch.no_grad()
+def test_boxes_may_have_a_type():
+    plain, typed = head_of(), head_of()
+    typed.bbox_coder.use_box_type = True
+    plain, typed = (
+        head.predict_by_feat(*head(features(2)), batch_img_metas=metas(2))
+        for head in (plain, typed)
+    )
+    for own, wanted in zip(typed, plain):
+        assert torch.equal(own.bboxes.tensor, wanted.bboxes)

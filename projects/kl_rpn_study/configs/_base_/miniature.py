@@ -1,5 +1,5 @@
-# What the data sets share: AdamW, COCO's measures and, but for aquarium, images
-# of 352 pixels.
+# What the data sets share: AdamW, COCO's measures and, but for aquarium,
+# images of 352 pixels.
 _base_ = '../../../../configs/_base_/default_runtime.py'
 
 train_dataloader = dict(

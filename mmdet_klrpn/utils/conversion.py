@@ -169,16 +169,16 @@ def resolve_config(name: str) -> Path:
     roots = [package_folder('configs'), mmdet_configs()]
     if name.startswith('mmdet::'):
         name, roots = name[len('mmdet::') :], roots[1:]
-    if not name.endswith('.py'):
-        name += '.py'
+    file_name = name if name.endswith('.py') else f'{name}.py'
     known: List[str] = []
     for root in roots:
         paths = sorted(root.rglob('*.py'))
         known += [path.name for path in paths]
         places = [path.relative_to(root).as_posix() for path in paths]
-        found = [p for p in places if f'/configs/{p}'.endswith(f'/{name}')]
-        if name in places:
-            found = [name]
+        end = f'/{file_name}'
+        found = [p for p in places if f'/configs/{p}'.endswith(end)]
+        if file_name in places:
+            found = [file_name]
         if len(found) > 1:
             raise FileNotFoundError(
                 f'{name} is several configs in {root}, of which to name one: '

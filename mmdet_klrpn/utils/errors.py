@@ -65,7 +65,9 @@ def explain(error: BaseException) -> Optional[str]:
     # Older versions of mmengine wrap an error that building a class raises.
     inner = error.__context__
     if inner is not None and str(inner) and str(inner) in str(error):
-        return explain(inner)
+        line = explain(inner)
+        if line is not None:
+            return line
     if isinstance(error, (TypeError, KeyError)):
         return _explain_build(error)
     if isinstance(error, ValueError):

@@ -157,8 +157,9 @@ custom_hooks = [dict(type='KillingHook')]
     assert_same_state(tmp_path / 'epoch_2.pth', unbroken)
 
 
-INTERRUPTING_HOOK = KILLING_HOOK.replace('SIGKILL', 'SIGINT').replace(
-    'epoch == 1', 'epoch == 0'
+# As Ctrl-C does, which processes in the background may ignore.
+INTERRUPTING_HOOK = KILLING_HOOK.replace('epoch == 1', 'epoch == 0').replace(
+    'os.kill(os.getpid(), signal.SIGKILL)', 'raise KeyboardInterrupt'
 )
 
 

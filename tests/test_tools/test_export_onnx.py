@@ -203,7 +203,7 @@ def test_model_without_the_head_is_refused():
 def test_missing_package_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     out = tmp_path / 'out.onnx'
-    message = rf'needs {missing} .*pip install .mmdet_klrpn\[deploy\]'
+    message = rf'needs {missing} .*pip install -r requirements/deploy\.txt'
     with pytest.raises(ImportError, match=message):
         export_onnx(torch.nn.Identity(), out)
     assert not out.exists()

@@ -1,7 +1,7 @@
 """Assignment by IoU without the matrix of IoUs, for anchors on a grid.
 
 An anchor matters only if its IoU with an object reaches the least of the
-assigner's thresholds: :class:`GridOverlaps` finds those that do.
+assigner's thresholds: :class:`ObjectWindows` tells where those lie that do.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
@@ -15,13 +15,16 @@ from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
 from ..prior_generators import AnchorGrid, InsideCells, take
-from .grid_overlaps import OBJECT_BITS, GridOverlaps, Pairs, iou_keys
-from .grid_topk import BestAnchors, pairs_with_best_anchors
+from .grid_overlaps import GridOverlaps, Pairs
+from .grid_topk import pairs_with_best_anchors
+from .grid_windows import ObjectWindows
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # Below it the windows are most of the map, and the matrix is no worse.
 _LEAST_IOU = 0.1
-# The bit of a key above those of :func:`iou_keys`.
+# Up to so many pairs of objects and anchors, the matrix is faster.
+_FEW_PAIRS = 1 << 14
+# The bit of a key above those of an IoU.
 _LOW_QUALITY = 1 << 62
 
 
@@ -81,16 +84,15 @@ def assign_on_grid(
         whole batch. None if an object's coordinates are not finite, or
         astronomic.
     """
-    overlaps = GridOverlaps(
-        assigner.iou_calculator, grid, batch_bboxes, inside
-    )
-    shape = (len(batch_bboxes), grid.num_anchors)
-    gt_inds = overlaps.images.new_zeros(shape)
+    overlaps = GridOverlaps(assigner.iou_calculator, grid, batch_bboxes)
     if overlaps.num_objects:
-        found = _find_pairs(assigner, overlaps)
+        found = _find_pairs(assigner, overlaps, inside)
         if found is None:
             return None
-        gt_inds = _resolve(assigner, overlaps, *found).view(shape)
+        gt_inds = _resolve(assigner, overlaps, *found)
+    else:
+        gt_inds = overlaps.images.new_zeros(overlaps.num_anchors)
+    gt_inds = gt_inds.view(-1, grid.num_anchors)
     if not all(map(len, batch_bboxes)):
         # Without objects all are negatives, whatever the thresholds.
         ids = torch.arange(len(batch_bboxes), device=gt_inds.device)
@@ -102,19 +104,33 @@ def assign_on_grid(
 
 
 def _find_pairs(
-    assigner: MaxIoUAssigner, overlaps: GridOverlaps
-) -> Optional[Tuple[Pairs, Tensor, Optional[BestAnchors]]]:
-    """Pairs that matter and their IoUs, see :func:`_resolve`."""
+    assigner: MaxIoUAssigner,
+    overlaps: GridOverlaps,
+    inside: Optional[InsideCells],
+) -> Optional[Tuple[Pairs, Optional[Tensor]]]:
+    """Pairs that matter and, if wanted, the IoUs (G, ) of the best anchors."""
+    wants_best = isinstance(assigner, TopKMaxIoUAssigner)
+    if overlaps.num_objects * overlaps.grid.num_anchors <= _FEW_PAIRS:
+        if not overlaps.are_finite():
+            return None
+        pairs = overlaps.every_pair(inside)
+        if not wants_best:
+            return pairs, None
+        ious = pairs.overlaps.view(overlaps.num_objects, -1)
+        return pairs, assigner.least_of_best(ious)
+    windows = ObjectWindows(
+        overlaps.grid, overlaps.boxes, overlaps.images, inside
+    )
     least = min_relevant_iou(assigner)
-    if isinstance(assigner, TopKMaxIoUAssigner):
-        return pairs_with_best_anchors(assigner, overlaps, least)
-    windows = overlaps.windows(least)
-    total = torch.where(overlaps.are_finite(), windows.numbers.sum(), -1)
-    total = int(total)  # the only copy to the host
-    if total < 0:
+    if wants_best:
+        return pairs_with_best_anchors(assigner, overlaps, windows, least)
+    found = windows.reaching(overlaps.boxes.new_full((1, 1, 1), least))
+    counts = overlaps.count(found)
+    if counts is None:
         return None
-    pairs = overlaps.pairs_in(windows, total)
-    return pairs, overlaps.ious(pairs), None
+    num_pairs, num_runs = counts
+    runs = overlaps.runs_of(found, num_runs)
+    return overlaps.pairs_in(runs, num_pairs), None
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -127,8 +143,7 @@ def _resolve(
     assigner: MaxIoUAssigner,
     grid_overlaps: GridOverlaps,
     pairs: Pairs,
-    overlaps: Tensor,
-    best: Optional[BestAnchors],
+    best_ious: Optional[Tensor],
 ) -> Tensor:
     """Decide between the objects of each anchor, as the assigner does.
 
@@ -136,65 +151,56 @@ def _resolve(
         assigner (MaxIoUAssigner): Its thresholds and options.
         grid_overlaps (GridOverlaps): The objects and the grid.
         pairs (Pairs): P pairs.
-        overlaps (Tensor): (P, ) their IoUs.
-        best (BestAnchors, optional): Anchors that are positives whatever the
-            thresholds.
+        best_ious (Tensor, optional): (G, ) IoUs that make a positive even
+            below the threshold.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
-    objects, index = pairs.objects, pairs.index
-    iou_key = key = iou_keys(overlaps, objects)
+    objects, index, overlaps = pairs
+    pos_iou = assigner.pos_iou_thr
+    if best_ious is not None:
+        pos_iou = take(best_ious.clamp(max=pos_iou), objects)
+    is_pos = overlaps >= pos_iou
+    # The highest IoU wins, whose bits are ordered as it is, and of equal ones
+    # the first object.
+    keys = (overlaps.view(torch.int32).long() << 31) - objects
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
-        is_forced = _is_best(assigner, grid_overlaps, pairs, overlaps)
-        key = torch.where(is_forced, _LOW_QUALITY + objects, key)
-    winners = key.new_zeros(grid_overlaps.num_anchors)
-    winners = take(winners.scatter_reduce_(0, index, key, 'amax'), index)
-    is_forced = winners >= _LOW_QUALITY
-    number = winners & OBJECT_BITS
-    number = 1 + torch.where(is_forced, number, OBJECT_BITS - number)
-    best_iou = (winners >> 31 & OBJECT_BITS).int().view(torch.float32)
-    pos_iou = assigner.pos_iou_thr
-    if best is not None:
-        pos_iou = take(best.ious.clamp(max=pos_iou), number - 1)
-    is_pos = is_forced | (best_iou >= pos_iou)
+        is_forced = _is_best(assigner, grid_overlaps, pairs)
+        is_pos = is_pos | is_forced
+        keys = torch.where(is_forced, _LOW_QUALITY + objects, keys)
+    winners = keys.new_zeros(grid_overlaps.num_anchors)
+    winners = winners.scatter_reduce_(0, index, keys, 'amax')
+    wins = keys == take(winners, index)
     low, high = _negative_range(assigner)
-    is_neg = best_iou < high
+    is_neg = overlaps < high
     if low > 0:
-        is_neg = is_neg & (best_iou >= low)
+        is_neg = is_neg & (overlaps >= low)
     others = 0 if low <= 0 else -1
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
-    gt_inds.scatter_(0, index, torch.where(is_pos, number, is_neg.long() - 1))
-    if best is not None and best.num_rows:
-        is_claimed = is_pos & (winners == iou_key)
-        is_claimed &= best_iou < min_relevant_iou(assigner)
-        lost = best.lost(grid_overlaps, pairs, iou_key, is_claimed)
-        gt_inds.scatter_(0, lost, others)
-    return gt_inds[:-1]
+    values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
+    index = torch.where(wins, index, grid_overlaps.num_anchors)
+    return gt_inds.scatter_(0, index, values)[:-1]
 
 
 def _is_best(
-    assigner: MaxIoUAssigner,
-    grid_overlaps: GridOverlaps,
-    pairs: Pairs,
-    overlaps: Tensor,
+    assigner: MaxIoUAssigner, grid_overlaps: GridOverlaps, pairs: Pairs
 ) -> Tensor:
     """Which pairs (P, ) have the best IoU of their object, if that is enough.
 
     Arguments as of :func:`_resolve`.
     """
-    objects = pairs.objects
+    objects, index, overlaps = pairs
     best = overlaps.new_zeros(grid_overlaps.num_objects)
-    best = best.scatter_reduce_(0, objects, overlaps, 'amax')
-    best = take(best, objects)
+    best = take(best.scatter_reduce_(0, objects, overlaps, 'amax'), objects)
     is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
     if not assigner.gt_max_assign_all:
         # Only the first of equally good ones, in mmdet's order.
-        ranks = grid_overlaps.grid.mmdet_index(pairs.anchors)
-        beyond = grid_overlaps.num_anchors
+        grid, beyond = grid_overlaps.grid, grid_overlaps.num_anchors
+        ranks = grid.mmdet_index(grid.locate(index % grid.num_anchors))
         first = ranks.new_full((grid_overlaps.num_objects,), beyond)
         ties = torch.where(is_best, ranks, beyond)
         first = first.scatter_reduce_(0, objects, ties, 'amin')[objects]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..prior_generators import AnchorGrid, InsideCells, take
 from .grid_overlaps import GridOverlaps, Pairs
-from .grid_topk import pairs_with_best_anchors
+from .grid_topk import BestAnchors, pairs_with_best_anchors
 from .grid_windows import ObjectWindows
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
@@ -107,30 +107,31 @@ def _find_pairs(
     assigner: MaxIoUAssigner,
     overlaps: GridOverlaps,
     inside: Optional[InsideCells],
-) -> Optional[Tuple[Pairs, Optional[Tensor]]]:
-    """Pairs that matter and, if wanted, the IoUs (G, ) of the best anchors."""
+) -> Optional[Tuple[Pairs, Optional[Tensor], Optional[BestAnchors]]]:
+    """Pairs that matter, and what :func:`_resolve` wants of the best."""
     wants_best = isinstance(assigner, TopKMaxIoUAssigner)
     if overlaps.num_objects * overlaps.grid.num_anchors <= _FEW_PAIRS:
         if not overlaps.are_finite():
             return None
-        pairs = overlaps.every_pair(inside)
-        if not wants_best:
-            return pairs, None
-        ious = pairs.overlaps.view(overlaps.num_objects, -1)
-        return pairs, assigner.least_of_best(ious)
+        pairs, ious = overlaps.every_pair(inside), None
+        if wants_best:
+            ious = pairs.overlaps.view(overlaps.num_objects, -1)
+            ious = assigner.least_of_best(ious)
+        return pairs, ious, None
     windows = ObjectWindows(
         overlaps.grid, overlaps.boxes, overlaps.images, inside
     )
     least = min_relevant_iou(assigner)
     if wants_best:
-        return pairs_with_best_anchors(assigner, overlaps, windows, least)
-    found = windows.reaching(overlaps.boxes.new_full((1, 1, 1), least))
-    counts = overlaps.count(found)
+        found = pairs_with_best_anchors(assigner, overlaps, windows, least)
+        return found and (found[0], found[1].ious, found[1])
+    cells = windows.reaching(overlaps.boxes.new_full((1, 1, 1), least))
+    counts = overlaps.count(cells)
     if counts is None:
         return None
     num_pairs, num_runs = counts
-    runs = overlaps.runs_of(found, num_runs)
-    return overlaps.pairs_in(runs, num_pairs), None
+    runs = overlaps.runs_of(cells, num_runs)
+    return overlaps.pairs_in(runs, num_pairs), None, None
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -144,6 +145,7 @@ def _resolve(
     grid_overlaps: GridOverlaps,
     pairs: Pairs,
     best_ious: Optional[Tensor],
+    best: Optional[BestAnchors],
 ) -> Tensor:
     """Decide between the objects of each anchor, as the assigner does.
 
@@ -153,6 +155,7 @@ def _resolve(
         pairs (Pairs): P pairs.
         best_ious (Tensor, optional): (G, ) IoUs that make a positive even
             below the threshold.
+        best (BestAnchors, optional): Tells of further pairs.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
@@ -162,9 +165,7 @@ def _resolve(
     if best_ious is not None:
         pos_iou = take(best_ious.clamp(max=pos_iou), objects)
     is_pos = overlaps >= pos_iou
-    # The highest IoU wins, whose bits are ordered as it is, and of equal ones
-    # the first object.
-    keys = (overlaps.view(torch.int32).long() << 31) - objects
+    keys = _iou_keys(objects, overlaps)
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
@@ -173,6 +174,10 @@ def _resolve(
         keys = torch.where(is_forced, _LOW_QUALITY + objects, keys)
     winners = keys.new_zeros(grid_overlaps.num_anchors)
     winners = winners.scatter_reduce_(0, index, keys, 'amax')
+    if best is not None:
+        rivals = best.rivals(grid_overlaps, index, keys, winners)
+        rival_keys = _iou_keys(rivals.objects, rivals.overlaps)
+        winners.scatter_reduce_(0, rivals.index, rival_keys, 'amax')
     wins = keys == take(winners, index)
     low, high = _negative_range(assigner)
     is_neg = overlaps < high
@@ -184,6 +189,15 @@ def _resolve(
     values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
     index = torch.where(wins, index, grid_overlaps.num_anchors)
     return gt_inds.scatter_(0, index, values)[:-1]
+
+
+def _iou_keys(objects: Tensor, overlaps: Tensor) -> Tensor:
+    """Keys of pairs, of which an anchor's largest wins.
+
+    It has the highest IoU, and of equal ones the first object. The bits of
+    floats >= 0 are ordered as the floats are.
+    """
+    return (overlaps.view(torch.int32).long() << 31) - objects
 
 
 def _is_best(

@@ -6,7 +6,7 @@ an object claims for its rank alone may overlap another object more, whose
 windows end above that IoU: such rivals are looked up.
 """
 
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -22,12 +22,50 @@ _ROUNDING = 1e-3
 _NONE = 2.0
 
 
+class BestAnchors(NamedTuple):
+    """Which anchors are among the best of their object.
+
+    Attributes:
+        ious (Tensor): (G, ), the IoU of each object's last one.
+        near (Tensor): (n, ), positions of the pairs that may be such.
+        is_claimed (Tensor): (n, ), bool, whether the object claims the anchor
+            for its rank alone.
+        runs (Runs): Where objects may overlap such an anchor more.
+    """
+
+    ious: Tensor
+    near: Tensor
+    is_claimed: Tensor
+    runs: Runs
+
+    def rivals(
+        self,
+        grid_overlaps: GridOverlaps,
+        index: Tensor,
+        keys: Tensor,
+        winners: Tensor,
+    ) -> Pairs:
+        """Pairs of other objects and the anchors that are claimed.
+
+        Args:
+            grid_overlaps (GridOverlaps): Computes IoUs.
+            index (Tensor): (P, ) anchors of the pairs.
+            keys (Tensor): (P, ), of which an anchor's largest wins.
+            winners (Tensor): (N * R, ) the largest of each anchor.
+        """
+        index, keys = take(index, self.near), take(keys, self.near)
+        is_claimed = self.is_claimed & (keys == take(winners, index))
+        none = grid_overlaps.num_anchors
+        index = torch.where(is_claimed, index, none)
+        return grid_overlaps.find_in(self.runs, index)
+
+
 def pairs_with_best_anchors(
     assigner: TopKMaxIoUAssigner,
     grid_overlaps: GridOverlaps,
     windows: ObjectWindows,
     least_iou: float,
-) -> Optional[Tuple[Pairs, Tensor]]:
+) -> Optional[Tuple[Pairs, BestAnchors]]:
     """Pair objects with the anchors that reach an IoU or are among the best.
 
     Args:
@@ -37,9 +75,7 @@ def pairs_with_best_anchors(
         least_iou (float): The least IoU that matters by the thresholds.
 
     Returns:
-        tuple | None: P pairs, and the IoU (G, ) of the last of each object's
-        best anchors. Each of these anchors has the pair of its highest IoU
-        among the P. None if a box is not finite.
+        tuple | None: P pairs, and the best. None if a box is not finite.
     """
     floor, ious = _floors(assigner, windows, least_iou)
     found = windows.reaching(ious)
@@ -51,13 +87,11 @@ def pairs_with_best_anchors(
     own, others = map(Runs._make, zip(*(x.split(num_runs) for x in runs)))
     pairs = grid_overlaps.pairs_in(own, num_pairs)
     near = (pairs.overlaps >= take(floor, pairs.objects)).nonzero()[:, 0]
-    objects, index, overlaps = (take(part, near) for part in pairs)
-    topk_ious = _topk_ious(assigner, objects, overlaps, floor)
-    is_claimed = overlaps >= take(topk_ious, objects)
+    objects, overlaps = take(pairs.objects, near), take(pairs.overlaps, near)
+    ious = _topk_ious(assigner, objects, overlaps, floor)
+    is_claimed = overlaps >= take(ious, objects)
     is_claimed &= overlaps < least_iou
-    claimed = torch.where(is_claimed, index, grid_overlaps.num_anchors)
-    rivals = grid_overlaps.find_in(others, claimed)
-    return Pairs(*map(torch.cat, zip(pairs, rivals))), topk_ious
+    return pairs, BestAnchors(ious, near, is_claimed, others)
 
 
 def _floors(

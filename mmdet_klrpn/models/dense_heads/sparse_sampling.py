@@ -5,7 +5,7 @@ Shapes, for this file:
     R     anchors of an image over all levels, the sum of A * H * W
 """
 
-from typing import List, NamedTuple, Optional, Set, Tuple, Union
+from typing import List, NamedTuple, Optional, Set, Tuple
 
 import torch
 from mmdet.models.task_modules.samplers import RandomSampler
@@ -36,14 +36,14 @@ class Samples(NamedTuple):
         anchors (AnchorIndex): (n, ) each.
         targets (Tensor): (p, 4) encoded offsets of the p positives.
         labels (Tensor): (p, ).
-        avg_factor (int | Tensor): What to divide the sum of losses by.
+        avg_factor (int): What to divide the sum of losses by.
     """
 
     images: Tensor
     anchors: AnchorIndex
     targets: Tensor
     labels: Tensor
-    avg_factor: Union[int, Tensor]
+    avg_factor: int
 
 
 class SparseSamplingMixin:
@@ -117,7 +117,7 @@ class SparseSamplingMixin:
 
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
-    ) -> Tuple[Tensor, Tensor, Union[int, Tensor]]:
+    ) -> Tuple[Tensor, Tensor, int]:
         """Draw the very anchors that the sampler would, see `sample_batch`.
 
         Args:

@@ -106,7 +106,7 @@ class SparseSamplingMixin:
         boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
         labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
         images, anchors = _locate_samples(grid, pos, neg)
-        priors = grid.boxes(anchors.select(slice(len(pos))))
+        priors = grid.columns[:, pos % grid.num_anchors].T
         targets = self.bbox_coder.encode(priors, boxes)
         return grid, Samples(images, anchors, targets, labels, avg_factor)
 
@@ -217,5 +217,5 @@ def _locate_samples(
 ) -> Tuple[Tensor, AnchorIndex]:
     """Images and anchors of positives, then negatives, given among N * R."""
     index = torch.cat([pos, neg])
-    images = index // grid.num_anchors
-    return images, grid.locate(index - images * grid.num_anchors)
+    number = grid.num_anchors
+    return index // number, grid.locate(index % number)

@@ -125,7 +125,7 @@ def _find_pairs(
     if wants_best:
         found = pairs_with_best_anchors(assigner, overlaps, windows, least)
         return found and (found[0], found[1].ious, found[1])
-    cells = windows.reaching(overlaps.boxes.new_full((1, 1, 1), least))
+    cells = windows.reaching(least)
     counts = overlaps.count(cells)
     if counts is None:
         return None
@@ -186,7 +186,8 @@ def _resolve(
     others = 0 if low <= 0 else -1
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
-    values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
+    values = torch.where(is_neg, 0, -1)
+    values = torch.where(is_pos, objects + 1, values)
     index = torch.where(wins, index, grid_overlaps.num_anchors)
     return gt_inds.scatter_(0, index, values)[:-1]
 

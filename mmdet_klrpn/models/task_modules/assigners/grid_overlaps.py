@@ -68,8 +68,9 @@ class GridOverlaps:
     ) -> None:
         self.calculator = calculator
         self.grid = grid
-        self.boxes = torch.cat(batch_bboxes)
-        self._columns = self.boxes.T.contiguous()
+        # Column by column, which makes the calculator twice as fast on a CPU.
+        self._columns = torch.cat([x.T for x in batch_bboxes], dim=1)
+        self.boxes = self._columns.T
         self.num_objects = len(self.boxes)
         self.num_anchors = len(batch_bboxes) * grid.num_anchors
         self._ids = torch.arange(
@@ -108,13 +109,13 @@ class GridOverlaps:
         """Ask the device, once, for the sizes of what follows from windows.
 
         Args:
-            windows (Windows): (W, 2, G, K) each.
+            windows (Windows): (2, W, G, K) each.
 
         Returns:
             list[int] | None: The cells of the first of W, then the rows of
             each. None if a box is not finite.
         """
-        width, height = windows.shape.unbind(-3)
+        width, height = windows.shape
         cells = (width[:1] * height[:1]).sum((1, 2))
         counts = torch.cat([cells, height.sum((1, 2))])
         counts = torch.where(self.are_finite(), counts, -1).tolist()
@@ -124,10 +125,10 @@ class GridOverlaps:
         """Split windows into their rows.
 
         Args:
-            windows (Windows): (W, 2, G, K) each.
+            windows (Windows): (2, W, G, K) each.
             total (int): How many rows they have.
         """
-        (x, y), (width, height) = (part.unbind(-3) for part in windows)
+        (x, y), (width, height) = windows
         pitch = self.grid.widths
         first = y * pitch + x + self.grid.starts + self._starts[:, None]
         objects = self._ids[: self.num_objects, None]
@@ -167,7 +168,6 @@ class GridOverlaps:
     def _pairs(self, objects: Tensor, index: Tensor) -> Pairs:
         """Compute the IoU of each pair, (P, ) both."""
         anchors = index - take(self._starts, objects)
-        # Column by column, which makes the calculator twice as fast on a CPU.
         boxes = self._columns.index_select(1, objects)
         priors = self.grid.columns.index_select(1, anchors)
         overlaps = self.calculator(boxes.T, priors.T, is_aligned=True)

@@ -6,6 +6,7 @@ and sizes. The unit of length is a cell of the level: IoUs are the same in it.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
+    W  windows of an object and a base anchor
 """
 
 import math
@@ -25,8 +26,8 @@ class Windows(NamedTuple):
     """Cells around each object, for each base anchor.
 
     Attributes:
-        low (Tensor): (..., 2, G, K), the first cell in x and y.
-        shape (Tensor): (..., 2, G, K), the number of cells in x and y.
+        low (Tensor): (2, W, G, K), the first cell in x and y.
+        shape (Tensor): (2, W, G, K), the number of cells in x and y.
     """
 
     low: Tensor
@@ -50,25 +51,26 @@ class ObjectWindows:
         images: Tensor,
         inside: Optional[InsideCells] = None,
     ) -> None:
-        # (2, 1, K) or (2, G, K), in x and y, as all that follows.
+        # In x and y, (2, 1, G, K) unless one of them is 1. Cells from the
+        # first to before the end count.
         self._first: Union[float, Tensor] = 0.0
-        self._last = grid.lasts.T[:, None]
+        self._end = grid.ends
         if inside is not None:
-            self._first = inside.first[images].permute(2, 0, 1)
-            self._last = inside.last[images].permute(2, 0, 1)
-        low, high = (boxes.T[:, :, None] / grid.units).chunk(2)
+            bounds = torch.stack([inside.first, inside.last + 1])[:, images]
+            self._first, self._end = bounds.permute(0, 3, 1, 2).unsqueeze(2)
+        low, high = (boxes.T[:, None, :, None] / grid.units).chunk(2)
         base_low, base_high = grid.base_cells.chunk(2)
         # Shifts of the base anchor between which it overlaps the object.
         self._from, self._to = low - base_high, high - base_low
-        wh, base_wh = (high - low).clamp(min=0), base_high - base_low
-        self._least = torch.min(wh, base_wh)
-        # (G, K): the overlap of concentric boxes, and the sum of their areas.
+        wh = (high - low).clamp(min=0)
+        self._least = torch.min(wh, grid.base_wh)
+        # (1, G, K): the overlap of concentric boxes, and the sum of the areas.
         self._most = self._least[0] * self._least[1]
-        self._areas = wh[0] * wh[1] + base_wh[0] * base_wh[1]
+        self._areas = wh[0] * wh[1] + grid.base_areas
 
     def centred_ious(self) -> Tensor:
         """IoUs (G, K) that no anchor exceeds, up to rounding."""
-        return self._most / (self._areas - self._most)
+        return (self._most / (self._areas - self._most))[0]
 
     def block_ious(self, number: int) -> Tensor:
         """IoUs that so many anchors around each object reach.
@@ -82,14 +84,14 @@ class ObjectWindows:
         Returns:
             Tensor: (G, K), up to rounding; 0 where the map has no such block.
         """
-        rest = math.ceil(math.sqrt(number)) - 1
-        first = ((self._from + self._to - rest) / 2).round()
-        first = torch.min(first.clamp(min=self._first), self._last - rest)
-        overlap = torch.min(self._to - first - rest, first - self._from)
+        side = math.ceil(math.sqrt(number))
+        first = ((self._from + self._to - (side - 1)) / 2).round()
+        first = torch.min(first.clamp(min=self._first), self._end - side)
+        overlap = torch.min(self._to - first - (side - 1), first - self._from)
         overlap = torch.min(overlap, self._least).clamp(min=0)
         overlap = overlap * (first >= self._first)
         overlap = overlap[0] * overlap[1]
-        return overlap / (self._areas - overlap)
+        return (overlap / (self._areas - overlap))[0]
 
     def reaching(self, iou: Union[float, Tensor]) -> Windows:
         """Cells of every pair that reaches an IoU, and some others.
@@ -99,13 +101,13 @@ class ObjectWindows:
         likewise in y.
 
         Args:
-            iou (float | Tensor): One for all, or (..., G, K). There are no
+            iou (float | Tensor): One for all, or (W, G, K). There are no
                 cells for 2.
         """
         overlap = iou / (1 + iou) * ((1 - _MARGIN) * self._areas)
-        extent = overlap.unsqueeze(-3) / self._least.flip(0)
+        extent = overlap / self._least.flip(0)
         low = (self._from + extent - _MARGIN).ceil().clamp(min=self._first)
         end = (self._to - extent + (1 + _MARGIN)).floor()
-        shape = (torch.min(end, self._last + 1) - low).clamp(min=0)
-        shape = shape * (overlap <= self._most).unsqueeze(-3)
+        shape = (torch.min(end, self._end) - low).clamp(min=0)
+        shape = shape * (overlap <= self._most)
         return Windows(low.long(), shape.long())

@@ -102,11 +102,14 @@ class AnchorGrid:
         )
         sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
         self.lasts = sizes - 1.0
-        # (4, 1, K) each: strides in x, y, x and y, and base anchors in units
-        # of them.
-        table = self._anchors_and_strides.T.contiguous()[:, None]
+        # In x and y, (2 or 4, 1, 1, K): strides, and base anchors, their
+        # extents and areas (1, 1, K), and maps in units of them.
+        table = self._anchors_and_strides.T.contiguous()[:, None, None]
         self.units = table[4:]
         self.base_cells = table[:4] / self.units
+        self.base_wh = self.base_cells[2:] - self.base_cells[:2]
+        self.base_areas = self.base_wh[0] * self.base_wh[1]
+        self.ends = sizes.T.contiguous()[:, None, None]
         self.levels = levels.to(device)
 
     @property
@@ -119,8 +122,7 @@ class AnchorGrid:
         base = torch.bucketize(index, self.starts[1:], right=True)
         start, width = self._starts_and_widths[base].unbind(dim=-1)
         cell = index - start
-        y = cell // width
-        return AnchorIndex(base, cell - y * width, y)
+        return AnchorIndex(base, cell % width, cell // width)
 
     def from_mmdet(self, index: Tensor) -> Tensor:
         """Positions in map order of those in mmdet's, both among N * R."""

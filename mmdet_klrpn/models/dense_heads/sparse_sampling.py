@@ -105,9 +105,10 @@ class SparseSamplingMixin:
         objects = gt_inds.flatten()[pos] - 1
         boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
         labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
-        images, anchors = _locate_samples(grid, pos, neg)
-        priors = grid.columns[:, pos % grid.num_anchors].T
+        images, index = _split(grid, pos, neg)
+        priors = grid.columns.index_select(1, index[: len(pos)]).T
         targets = self.bbox_coder.encode(priors, boxes)
+        anchors = grid.locate(index)
         return grid, Samples(images, anchors, targets, labels, avg_factor)
 
     def _positive_weight(self) -> Optional[float]:
@@ -199,12 +200,9 @@ class SparseSamplingMixin:
         is_pos = target_weights.any(dim=1)
         pos = is_pos.nonzero()[:, 0]
         neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
-        return Samples(
-            *_locate_samples(grid, *(grid.from_mmdet(x) for x in (pos, neg))),
-            targets[pos],
-            labels[pos],
-            avg_factor,
-        )
+        images, index = _split(grid, *map(grid.from_mmdet, (pos, neg)))
+        anchors = grid.locate(index)
+        return Samples(images, anchors, targets[pos], labels[pos], avg_factor)
 
 
 def _boxes(instances: InstanceData) -> Tensor:
@@ -212,10 +210,9 @@ def _boxes(instances: InstanceData) -> Tensor:
     return get_box_tensor(instances.bboxes)
 
 
-def _locate_samples(
+def _split(
     grid: AnchorGrid, pos: Tensor, neg: Tensor
-) -> Tuple[Tensor, AnchorIndex]:
-    """Images and anchors of positives, then negatives, given among N * R."""
+) -> Tuple[Tensor, Tensor]:
+    """Images of positives, then negatives, given among N * R, and the R."""
     index = torch.cat([pos, neg])
-    number = grid.num_anchors
-    return index // number, grid.locate(index % number)
+    return index // grid.num_anchors, index % grid.num_anchors

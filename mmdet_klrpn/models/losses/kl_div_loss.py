@@ -111,10 +111,10 @@ class KLDivLoss(nn.Module):
         avg_factor: Optional[Union[Tensor, float]] = None,
         reduction_override: Optional[str] = None,
     ) -> Tensor:
-        """Weigh and reduce :func:`gaussian_kl_div`.
+        """Weigh and reduce :func:`gaussian_kl_div`, see there.
 
         Args:
-            mean (Tensor | float): See :func:`gaussian_kl_div`, like the next three.
+            mean (Tensor | float): Predicted means.
             log_var (Tensor): Predicted log-variances.
             target_mean (Tensor | float): Target means.
             target_std (Tensor | float): Target standard deviations.

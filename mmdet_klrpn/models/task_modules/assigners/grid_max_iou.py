@@ -15,7 +15,7 @@ from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
 from ..prior_generators import AnchorGrid, InsideCells, take
-from .grid_overlaps import GridOverlaps, Pairs
+from .grid_overlaps import MOST, GridOverlaps, Pairs, largest
 from .grid_topk import BestAnchors, pairs_with_best_anchors
 from .grid_windows import ObjectWindows
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
@@ -84,54 +84,91 @@ def assign_on_grid(
         whole batch. None if an object's coordinates are not finite, or
         astronomic.
     """
-    overlaps = GridOverlaps(assigner.iou_calculator, grid, batch_bboxes)
-    if overlaps.num_objects:
-        found = _find_pairs(assigner, overlaps, inside)
-        if found is None:
-            return None
-        gt_inds = _resolve(assigner, overlaps, *found)
+    if _is_small(assigner, grid, batch_bboxes):
+        gt_inds = _assign_by_matrix(assigner, grid, batch_bboxes[0], inside)
     else:
-        gt_inds = overlaps.images.new_zeros(overlaps.num_anchors)
-    gt_inds = gt_inds.view(-1, grid.num_anchors)
+        gt_inds = _assign_by_windows(assigner, grid, batch_bboxes, inside)
+    if gt_inds is not None and inside is not None:
+        gt_inds = gt_inds.masked_fill(~inside.mask(), -1)
+    return gt_inds
+
+
+def _is_small(
+    assigner: MaxIoUAssigner, grid: AnchorGrid, batch_bboxes: List[Tensor]
+) -> bool:
+    """Whether the matrix of all pairs is the faster way."""
+    ties = assigner.match_low_quality and not assigner.gt_max_assign_all
+    number = len(batch_bboxes[0]) * grid.num_anchors
+    return len(batch_bboxes) == 1 and 0 < number <= _FEW_PAIRS and not ties
+
+
+def _assign_by_matrix(
+    assigner: MaxIoUAssigner,
+    grid: AnchorGrid,
+    boxes: Tensor,
+    inside: Optional[InsideCells],
+) -> Optional[Tensor]:
+    """:func:`assign_on_grid` of an image that :func:`_is_small`, (1, R)."""
+    if not largest(boxes).item() < MOST:
+        return None
+    overlaps = assigner.iou_calculator(boxes, grid.columns.T)
+    if inside is not None:
+        overlaps = overlaps * inside.mask()
+    best, objects = overlaps.max(dim=0)
+    pos_iou = assigner.pos_iou_thr
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        pos_iou = assigner.least_of_best(overlaps).clamp(max=pos_iou)
+        pos_iou = take(pos_iou, objects)
+    is_neg = _is_negative(assigner, best)
+    gt_inds = torch.where(best >= pos_iou, objects + 1, is_neg.long() - 1)
+    if assigner.match_low_quality:
+        most = overlaps.max(dim=1, keepdim=True).values
+        is_forced = (overlaps == most) & (most >= assigner.min_pos_iou)
+        numbers = torch.arange(1, len(boxes) + 1, device=boxes.device)
+        forced = (is_forced * numbers[:, None]).max(dim=0).values
+        gt_inds = torch.where(forced > 0, forced, gt_inds)
+    return gt_inds[None]
+
+
+def _assign_by_windows(
+    assigner: MaxIoUAssigner,
+    grid: AnchorGrid,
+    batch_bboxes: List[Tensor],
+    inside: Optional[InsideCells],
+) -> Optional[Tensor]:
+    """:func:`assign_on_grid` by the pairs that matter."""
+    overlaps = GridOverlaps(assigner.iou_calculator, grid, batch_bboxes)
+    shape = (len(batch_bboxes), grid.num_anchors)
+    if not overlaps.num_objects:
+        return overlaps.images.new_zeros(shape)
+    windows = ObjectWindows(grid, overlaps.boxes, overlaps.images, inside)
+    found = _find_pairs(assigner, overlaps, windows)
+    if found is None:
+        return None
+    gt_inds = _resolve(assigner, overlaps, *found).view(shape)
     if not all(map(len, batch_bboxes)):
         # Without objects all are negatives, whatever the thresholds.
         ids = torch.arange(len(batch_bboxes), device=gt_inds.device)
         has_objects = (ids[:, None] == overlaps.images).any(dim=1)
         gt_inds = gt_inds * has_objects[:, None]
-    if inside is not None:
-        gt_inds = gt_inds.masked_fill(~inside.mask(), -1)
     return gt_inds
 
 
 def _find_pairs(
-    assigner: MaxIoUAssigner,
-    overlaps: GridOverlaps,
-    inside: Optional[InsideCells],
-) -> Optional[Tuple[Pairs, Optional[Tensor], Optional[BestAnchors]]]:
-    """Pairs that matter, and what :func:`_resolve` wants of the best."""
-    wants_best = isinstance(assigner, TopKMaxIoUAssigner)
-    if overlaps.num_objects * overlaps.grid.num_anchors <= _FEW_PAIRS:
-        if not overlaps.are_finite():
-            return None
-        pairs, ious = overlaps.every_pair(inside), None
-        if wants_best:
-            ious = pairs.overlaps.view(overlaps.num_objects, -1)
-            ious = assigner.least_of_best(ious)
-        return pairs, ious, None
-    windows = ObjectWindows(
-        overlaps.grid, overlaps.boxes, overlaps.images, inside
-    )
+    assigner: MaxIoUAssigner, overlaps: GridOverlaps, windows: ObjectWindows
+) -> Optional[Tuple[Pairs, Optional[BestAnchors]]]:
+    """Pairs that matter, see :func:`_resolve`."""
     least = min_relevant_iou(assigner)
-    if wants_best:
-        found = pairs_with_best_anchors(assigner, overlaps, windows, least)
-        return found and (found[0], found[1].ious, found[1])
-    cells = windows.reaching(least)
-    counts = overlaps.count(cells)
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        return pairs_with_best_anchors(assigner, overlaps, windows, least)
+    found = windows.reaching(least)
+    counts = overlaps.count(found)
     if counts is None:
         return None
     num_pairs, num_runs = counts
-    runs = overlaps.runs_of(cells, num_runs)
-    return overlaps.pairs_in(runs, num_pairs), None, None
+    return overlaps.pairs_in(
+        overlaps.runs_of(found, num_runs), num_pairs
+    ), None
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -140,11 +177,17 @@ def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
     return thr if isinstance(thr, tuple) else (0.0, thr)
 
 
+def _is_negative(assigner: MaxIoUAssigner, ious: Tensor) -> Tensor:
+    """Which of some IoUs make a negative."""
+    low, high = _negative_range(assigner)
+    is_neg = ious < high
+    return is_neg & (ious >= low) if low > 0 else is_neg
+
+
 def _resolve(
     assigner: MaxIoUAssigner,
     grid_overlaps: GridOverlaps,
     pairs: Pairs,
-    best_ious: Optional[Tensor],
     best: Optional[BestAnchors],
 ) -> Tensor:
     """Decide between the objects of each anchor, as the assigner does.
@@ -153,17 +196,16 @@ def _resolve(
         assigner (MaxIoUAssigner): Its thresholds and options.
         grid_overlaps (GridOverlaps): The objects and the grid.
         pairs (Pairs): P pairs.
-        best_ious (Tensor, optional): (G, ) IoUs that make a positive even
-            below the threshold.
-        best (BestAnchors, optional): Tells of further pairs.
+        best (BestAnchors, optional): Anchors that are positives whatever the
+            thresholds.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
     objects, index, overlaps = pairs
     pos_iou = assigner.pos_iou_thr
-    if best_ious is not None:
-        pos_iou = take(best_ious.clamp(max=pos_iou), objects)
+    if best is not None:
+        pos_iou = take(best.ious.clamp(max=pos_iou), objects)
     is_pos = overlaps >= pos_iou
     keys = _iou_keys(objects, overlaps)
     if assigner.match_low_quality:
@@ -179,15 +221,11 @@ def _resolve(
         rival_keys = _iou_keys(rivals.objects, rivals.overlaps)
         winners.scatter_reduce_(0, rivals.index, rival_keys, 'amax')
     wins = keys == take(winners, index)
-    low, high = _negative_range(assigner)
-    is_neg = overlaps < high
-    if low > 0:
-        is_neg = is_neg & (overlaps >= low)
-    others = 0 if low <= 0 else -1
+    others = 0 if _negative_range(assigner)[0] <= 0 else -1
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
-    values = torch.where(is_neg, 0, -1)
-    values = torch.where(is_pos, objects + 1, values)
+    is_neg = _is_negative(assigner, overlaps)
+    values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
     index = torch.where(wins, index, grid_overlaps.num_anchors)
     return gt_inds.scatter_(0, index, values)[:-1]
 

@@ -14,11 +14,11 @@ import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D
 from torch import Tensor
 
-from ..prior_generators import AnchorGrid, InsideCells, take
+from ..prior_generators import AnchorGrid, take
 from .grid_windows import Windows
 
 # Objects with larger coordinates may have an area that is not finite.
-_FINITE = 1e15
+MOST = 1e15
 
 
 class Pairs(NamedTuple):
@@ -83,28 +83,6 @@ class GridOverlaps:
         # Where the anchors of an object's image start.
         self._starts = self.images * grid.num_anchors
 
-    def are_finite(self) -> Tensor:
-        """Whether every coordinate is finite, and not astronomic."""
-        return (self.boxes.abs() < _FINITE).all()
-
-    def every_pair(self, inside: Optional[InsideCells] = None) -> Pairs:
-        """Pair objects with every anchor of their image.
-
-        Args:
-            inside (InsideCells, optional): Which anchors count; the others
-                have an IoU of 0. All by default.
-
-        Returns:
-            Pairs: G * R, object by object.
-        """
-        overlaps = self.calculator(self.boxes, self.grid.columns.T)
-        if inside is not None:
-            overlaps = overlaps * inside.mask()[self.images]
-        anchors = torch.arange(self.grid.num_anchors, device=self.boxes.device)
-        index = self._starts[:, None] + anchors
-        objects = self._ids[: self.num_objects, None].expand_as(index)
-        return Pairs(objects.flatten(), index.flatten(), overlaps.flatten())
-
     def count(self, windows: Windows) -> Optional[List[int]]:
         """Ask the device, once, for the sizes of what follows from windows.
 
@@ -118,7 +96,8 @@ class GridOverlaps:
         width, height = windows.shape
         cells = (width[:1] * height[:1]).sum((1, 2))
         counts = torch.cat([cells, height.sum((1, 2))])
-        counts = torch.where(self.are_finite(), counts, -1).tolist()
+        is_finite = largest(self.boxes) < MOST
+        counts = torch.where(is_finite, counts, -1).tolist()
         return None if counts[0] < 0 else counts
 
     def runs_of(self, windows: Windows, total: int) -> Runs:
@@ -172,6 +151,11 @@ class GridOverlaps:
         priors = self.grid.columns.index_select(1, anchors)
         overlaps = self.calculator(boxes.T, priors.T, is_aligned=True)
         return Pairs(objects, index, overlaps)
+
+
+def largest(boxes: Tensor) -> Tensor:
+    """The largest coordinate, or NaN if there is one."""
+    return boxes.abs().max()
 
 
 def ragged_arange(

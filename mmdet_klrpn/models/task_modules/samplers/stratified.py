@@ -49,7 +49,8 @@ def sample_stratified(
     first, number, count, turn = torch.stack(
         [first, numbers, wanted, torch.randint_like(numbers, _RANDOM)]
     ).index_select(1, which)
-    start, end = nth * number // count, (nth + 1) * number // count
+    start = nth * number
+    start, end = start // count, (start + number) // count
     rank = start + torch.randint_like(start, _RANDOM) % (end - start)
     rank = first + (rank + turn) % number
     index = torch.searchsorted(ends, rank.int(), right=True)

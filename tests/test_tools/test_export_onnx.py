@@ -194,6 +194,16 @@ def test_command_exports_images_and_what_decodes_them(tmp_path):
     assert facts['pad_size_divisor'] == 32
 
 
+def test_of_two_looks_the_first_is_exported(tmp_path, capsys):
+    look = {'model.rpn_head.second_look.num': 5}
+    config = Config.fromfile(write_config(tmp_path / 'config.py', 1, **look))
+    path = tmp_path / 'head.onnx'
+    assert tool.export(config, None, path, from_images=False) < 1e-4
+    assert 'the second look is not exported' in capsys.readouterr().err
+    metadata = session(path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata['kl_rpn'])['has_second_look'] is True
+
+
 def test_model_without_the_head_is_refused():
     with pytest.raises(ValueError, match='a Linear proposes no regions'):
         find_kl_rpn(torch.nn.Linear(1, 1))

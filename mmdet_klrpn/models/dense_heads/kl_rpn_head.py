@@ -9,7 +9,7 @@ Vocabulary and shapes, for the whole file:
 """
 
 import math
-from typing import Dict, Tuple
+from typing import Dict, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -21,6 +21,7 @@ from mmdet.utils import (
     OptConfigType,
     reduce_mean,
 )
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn.functional import relu
@@ -241,15 +242,14 @@ class KLRPNHead(
         num_pos = len(samples.targets)
         pos, neg = slice(num_pos), slice(num_pos, None)
 
-        # Mean over ranks, as DDP averages gradients.
-        avg_factor = torch.as_tensor(samples.avg_factor, device=mean.device)
-        avg_factor = reduce_mean(avg_factor.float())
+        avg_factor = samples.avg_factor
+        if get_world_size() > 1:
+            # Mean over ranks, as DDP averages gradients.
+            avg_factor = reduce_mean(mean.new_tensor(float(avg_factor)))
         losses = self._loss_pos(
             mean[pos], log_var[pos], samples.targets, avg_factor
         )
-        losses['loss_rpn_neg'] = self._loss_neg(
-            mean[neg], log_var[neg], avg_factor
-        )
+        losses['loss_rpn_neg'] = self._loss_neg(log_var[neg], avg_factor)
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,
@@ -263,7 +263,7 @@ class KLRPNHead(
         mean: Tensor,
         log_var: Tensor,
         target: Tensor,
-        avg_factor: Tensor,
+        avg_factor: Union[int, Tensor],
     ) -> Dict[str, Tensor]:
         """Losses of positives, mean (n, 4) and log_var (n, S)."""
         losses, weight = {}, self._positive_weight()
@@ -286,23 +286,26 @@ class KLRPNHead(
         return losses
 
     def _loss_neg(
-        self, mean: Tensor, log_var: Tensor, avg_factor: Tensor
+        self, log_var: Tensor, avg_factor: Union[int, Tensor]
     ) -> Tensor:
-        """Divergence of negatives, mean (n, 4) and log_var (n, S)."""
-        mean = mean.detach()  # a negative has no box: it must not move one
+        """Divergence of negatives, log_var (n, S).
+
+        Prediction and target have the same mean, and so its value is
+        irrelevant: a negative has no box, and must not move one.
+        """
         log_var = log_var.expand(-1, 4)
         if self.neg_divergence == 'forward':
-            prediction, target = (mean, log_var), (mean, self.neg_std)
+            prediction, target = (0.0, log_var), (0.0, self.neg_std)
         else:
             neg_log_var = torch.full_like(log_var, 2 * math.log(self.neg_std))
-            prediction = (mean, neg_log_var)
-            target = (mean, (0.5 * log_var).exp())
+            prediction = (0.0, neg_log_var)
+            target = (0.0, (0.5 * log_var).exp())
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+    ) -> Tuple[Tensor, Tensor, int]:
         """Draw anchors without the shuffling of the sampler."""
         return sample_stratified(self.sampler, gt_inds)
 

@@ -5,7 +5,7 @@ Shapes, for this file:
     R     anchors of an image over all levels, the sum of A * H * W
 """
 
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import torch
 from mmdet.models.task_modules.samplers import RandomSampler
@@ -36,7 +36,7 @@ class Samples(NamedTuple):
         anchors (AnchorIndex): (n, ) each.
         targets (Tensor): (p, 4) encoded offsets of the p positives.
         labels (Tensor): (p, ).
-        avg_factor (int | Tensor): What to divide the sum of losses by.
+        avg_factor (int): What to divide the sum of losses by.
         num_images (int): N.
     """
 
@@ -44,7 +44,7 @@ class Samples(NamedTuple):
     anchors: AnchorIndex
     targets: Tensor
     labels: Tensor
-    avg_factor: Union[int, Tensor]
+    avg_factor: int
     num_images: int
 
 
@@ -155,11 +155,12 @@ class SparseSamplingMixin:
         objects = gt_inds.flatten()[pos] - 1
         boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
         labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
-        images, anchors = _locate_samples(grid, pos, neg)
-        priors = grid.boxes(anchors.select(slice(len(pos))))
+        images, index = _split(grid, pos, neg)
+        priors = grid.columns.index_select(1, index[: len(pos)]).T
         targets = self.bbox_coder.encode(priors, boxes)
+        anchors, count = grid.locate(index), len(gt_inds)
         return grid, Samples(
-            images, anchors, targets, labels, avg_factor, len(gt_inds)
+            images, anchors, targets, labels, avg_factor, count
         )
 
     def _positive_weight(self) -> Optional[float]:
@@ -169,7 +170,7 @@ class SparseSamplingMixin:
 
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
-    ) -> Tuple[Tensor, Tensor, Union[int, Tensor]]:
+    ) -> Tuple[Tensor, Tensor, int]:
         """Draw the very anchors that the sampler would, see `sample_batch`.
 
         Args:
@@ -251,13 +252,10 @@ class SparseSamplingMixin:
         is_pos = target_weights.any(dim=1)
         pos = is_pos.nonzero()[:, 0]
         neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
-        return Samples(
-            *_locate_samples(grid, *(grid.from_mmdet(x) for x in (pos, neg))),
-            targets[pos],
-            labels[pos],
-            avg_factor,
-            len(batch_img_metas),
-        )
+        images, index = _split(grid, *map(grid.from_mmdet, (pos, neg)))
+        anchors, count = grid.locate(index), len(batch_img_metas)
+        targets, labels = targets[pos], labels[pos]
+        return Samples(images, anchors, targets, labels, avg_factor, count)
 
 
 def _boxes(instances: InstanceData) -> Tensor:
@@ -265,10 +263,9 @@ def _boxes(instances: InstanceData) -> Tensor:
     return get_box_tensor(instances.bboxes)
 
 
-def _locate_samples(
+def _split(
     grid: AnchorGrid, pos: Tensor, neg: Tensor
-) -> Tuple[Tensor, AnchorIndex]:
-    """Images and anchors of positives, then negatives, given among N * R."""
+) -> Tuple[Tensor, Tensor]:
+    """Images of positives, then negatives, given among N * R, and the R."""
     index = torch.cat([pos, neg])
-    images = index // grid.num_anchors
-    return images, grid.locate(index - images * grid.num_anchors)
+    return index // grid.num_anchors, index % grid.num_anchors

@@ -1,6 +1,7 @@
 """What becomes of numbers that are not finite, and what to do about them."""
 
 import logging
+import math
 from typing import Dict, List, Union
 
 import torch
@@ -72,10 +73,10 @@ def check_losses(
             for value in losses.values()
         ]
     )
-    finite = torch.isfinite(values).tolist()
-    if all(finite):
+    found = dict(zip(losses, values.tolist()))
+    if all(map(math.isfinite, found.values())):
         return 0
-    text = f'the losses are {dict(zip(losses, values.tolist()))}'
+    text = f'the losses are {found}'
     if is_autocast(values) and skipped < MAX_SKIPPED:
         warn(f'{text}: the gradient scaler skips this step')
         return skipped + 1

@@ -9,7 +9,7 @@ Vocabulary and shapes, for the whole file:
 """
 
 import math
-from typing import Dict, List, Tuple
+from typing import Dict, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -18,11 +18,10 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import (
     ConfigType,
-    InstanceList,
     OptConfigType,
-    OptInstanceList,
     reduce_mean,
 )
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn.functional import relu
@@ -33,16 +32,20 @@ from mmdet_klrpn.models.task_modules import (
     sample_stratified,
 )
 
-from .finite import check_losses
 from .kl_rpn_weights import KLRPNWeightsMixin
 from .log_variance import log_variance, logit_objectness, objectness
+from .second_look_mixin import SecondLookMixin
 from .sparse_proposals import SparseProposalsMixin
-from .sparse_sampling import SparseSamplingMixin
+from .sparse_sampling import Samples, SparseSamplingMixin
 
 
 @MODELS.register_module()
 class KLRPNHead(
-    KLRPNWeightsMixin, SparseSamplingMixin, SparseProposalsMixin, RPNHead
+    KLRPNWeightsMixin,
+    SecondLookMixin,
+    SparseSamplingMixin,
+    SparseProposalsMixin,
+    RPNHead,
 ):
     """RPN head whose score is trained by the KL divergence of box offsets.
 
@@ -103,7 +106,8 @@ class KLRPNHead(
             nothing else, which makes them true to the errors: most of the
             predicted variance is the doubt whether there is an object.
             Defaults to 0.35.
-        **kwargs: Further arguments of :class:`RPNHead`.
+        **kwargs: ``second_look``, see :class:`SecondLookMixin`, and arguments
+            of :class:`RPNHead`.
 
     Raises:
         ValueError: If an option is out of its range, ``reg_decoded_bbox`` is
@@ -157,6 +161,7 @@ class KLRPNHead(
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
         self.min_std = min_std
+        self.divergence_advice = f'raise rpn_head.min_std={min_std}'
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
@@ -216,24 +221,15 @@ class KLRPNHead(
         """Log-variances of encoded offsets, of logits of any shape."""
         return log_variance(logits, self.min_std, self.neg_std)
 
-    def loss_by_feat(
-        self,
-        logits: List[Tensor],
-        bbox_preds: List[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList = None,
+    def _losses(
+        self, logits: Tensor, mean: Tensor, samples: Samples
     ) -> Dict[str, Tensor]:
-        """Sum of the sampled anchors' losses, over their number.
+        """Sum of the samples' losses, over their number.
 
         Args:
-            logits (list[Tensor]): Per level, (N, A * S, H, W).
-            bbox_preds (list[Tensor]): Means per level, (N, A * 4, H, W).
-            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
-                pixels and ``labels`` (n, ) of each image.
-            batch_img_metas (list[dict]): Meta information of each image.
-            batch_gt_instances_ignore (list[InstanceData], optional): Regions
-                whose anchors are not sampled.
+            logits (Tensor): (n, S).
+            mean (Tensor): (n, 4), in encoded offsets.
+            samples (Samples): Their n samples.
 
         Returns:
             dict[str, Tensor]: Scalars: the divergences ``loss_rpn_pos`` and
@@ -241,41 +237,23 @@ class KLRPNHead(
             and, logged but not summed into the total, the positives per image
             ``rpn_num_pos`` and the mean std, in encoded offsets, of positives
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
-
-        Raises:
-            ValueError: If no anchor lies inside an image, or a box is not
-                finite.
-            FloatingPointError: If a loss is not finite; under autocast, where
-                a gradient scaler skips the step, if several in a row are not.
         """
-        grid, samples = self.sample_anchors(
-            logits,
-            batch_gt_instances,
-            batch_img_metas,
-            batch_gt_instances_ignore,
-        )
-        rows, mean = grid.gather(
-            samples.images, samples.anchors, logits, bbox_preds
-        )
-        log_var = self.log_variances(rows)
+        log_var = self.log_variances(logits)
         num_pos = len(samples.targets)
         pos, neg = slice(num_pos), slice(num_pos, None)
 
-        # Mean over ranks, as DDP averages gradients.
-        avg_factor = torch.as_tensor(samples.avg_factor, device=mean.device)
-        avg_factor = reduce_mean(avg_factor.float())
+        avg_factor = samples.avg_factor
+        if get_world_size() > 1:
+            # Mean over ranks, as DDP averages gradients.
+            avg_factor = reduce_mean(mean.new_tensor(float(avg_factor)))
         losses = self._loss_pos(
             mean[pos], log_var[pos], samples.targets, avg_factor
         )
-        losses['loss_rpn_neg'] = self._loss_neg(
-            mean[neg], log_var[neg], avg_factor
-        )
-        advice = f'raise rpn_head.min_std={self.min_std}'
-        self._num_skipped = check_losses(losses, self._num_skipped, advice)
+        losses['loss_rpn_neg'] = self._loss_neg(log_var[neg], avg_factor)
         stds = (0.5 * log_var.detach()).exp()
         return dict(
             losses,
-            rpn_num_pos=log_var.new_full((), num_pos / len(batch_img_metas)),
+            rpn_num_pos=log_var.new_full((), num_pos / samples.num_images),
             rpn_pos_std=_mean(stds[pos]),
             rpn_neg_std=_mean(stds[neg]),
         )
@@ -285,7 +263,7 @@ class KLRPNHead(
         mean: Tensor,
         log_var: Tensor,
         target: Tensor,
-        avg_factor: Tensor,
+        avg_factor: Union[int, Tensor],
     ) -> Dict[str, Tensor]:
         """Losses of positives, mean (n, 4) and log_var (n, S)."""
         losses, weight = {}, self._positive_weight()
@@ -308,23 +286,26 @@ class KLRPNHead(
         return losses
 
     def _loss_neg(
-        self, mean: Tensor, log_var: Tensor, avg_factor: Tensor
+        self, log_var: Tensor, avg_factor: Union[int, Tensor]
     ) -> Tensor:
-        """Divergence of negatives, mean (n, 4) and log_var (n, S)."""
-        mean = mean.detach()  # a negative has no box: it must not move one
+        """Divergence of negatives, log_var (n, S).
+
+        Prediction and target have the same mean, and so its value is
+        irrelevant: a negative has no box, and must not move one.
+        """
         log_var = log_var.expand(-1, 4)
         if self.neg_divergence == 'forward':
-            prediction, target = (mean, log_var), (mean, self.neg_std)
+            prediction, target = (0.0, log_var), (0.0, self.neg_std)
         else:
             neg_log_var = torch.full_like(log_var, 2 * math.log(self.neg_std))
-            prediction = (mean, neg_log_var)
-            target = (mean, (0.5 * log_var).exp())
+            prediction = (0.0, neg_log_var)
+            target = (0.0, (0.5 * log_var).exp())
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+    ) -> Tuple[Tensor, Tensor, int]:
         """Draw anchors without the shuffling of the sampler."""
         return sample_stratified(self.sampler, gt_inds)
 

@@ -35,9 +35,8 @@ def log_variance(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
     Returns:
         Tensor: Log-variances of the same shape.
     """
-    floor = (min_std / neg_std) ** 2
-    ratio = floor + (1 - floor) * (1 + elu(-logits))
-    return 2 * math.log(neg_std) + ratio.log()
+    floor = min_std**2
+    return (floor + (neg_std**2 - floor) * (1 + elu(-logits))).log()
 
 
 def objectness(log_var: Tensor, neg_std: float) -> Tensor:

@@ -9,14 +9,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 
-def _at_least_float32(value: Union[Tensor, float], like: Tensor) -> Tensor:
-    """Lift half precision to float32: exp(-log_var) overflows in float16."""
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    return torch.as_tensor(value, dtype=dtype, device=like.device)
-
-
 def gaussian_kl_div(
-    mean: Tensor,
+    mean: Union[Tensor, float],
     log_var: Tensor,
     target_mean: Union[Tensor, float],
     target_std: Union[Tensor, float],
@@ -39,7 +33,7 @@ def gaussian_kl_div(
     same function with the two Gaussians exchanged.
 
     Args:
-        mean (Tensor): Predicted means, any shape, in encoded offsets.
+        mean (Tensor | float): Predicted means, any shape, in encoded offsets.
         log_var (Tensor): Predicted log-variances, log of encoded offsets
             squared. Values in [-30, 30] give a finite value and gradient.
         target_mean (Tensor | float): Target means, in encoded offsets.
@@ -58,25 +52,23 @@ def gaussian_kl_div(
         raise ValueError(
             f'target_std must be >= 0 (0 is the Dirac), but got {target_std}'
         )
-    like = torch.empty(
-        0,
-        dtype=torch.promote_types(mean.dtype, log_var.dtype),
-        device=mean.device,
+    # Half precision is lifted, as exp(-log_var) overflows in float16.
+    dtypes = {getattr(x, 'dtype', None) for x in (mean, log_var)}
+    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+    mean, log_var, target_mean, target_std = (
+        x.to(dtype) if isinstance(x, Tensor) else x
+        for x in (mean, log_var, target_mean, target_std)
     )
-    mean = _at_least_float32(mean, like)
-    log_var = _at_least_float32(log_var, like)
-    target_mean = _at_least_float32(target_mean, like)
+    target_var = target_std**2
     if isinstance(target_std, Tensor):
-        target_var = _at_least_float32(target_std, like).square()
         # The inner where keeps log(0), with a gradient of nan, out of it.
         is_dirac = target_var == 0
         entropy = torch.where(is_dirac, 1.0, target_var).log() + 1
         entropy = torch.where(is_dirac, 0.0, entropy)
     else:
-        target_var = target_std**2
         entropy = math.log(target_var) + 1 if target_var > 0 else 0.0
 
-    second_moment = target_var + (target_mean - mean).square()
+    second_moment = target_var + (target_mean - mean) ** 2
     cross_entropy = log_var + second_moment * torch.exp(-log_var)
     return 0.5 * (cross_entropy - entropy)
 
@@ -111,7 +103,7 @@ class KLDivLoss(nn.Module):
 
     def forward(
         self,
-        mean: Tensor,
+        mean: Union[Tensor, float],
         log_var: Tensor,
         target_mean: Union[Tensor, float],
         target_std: Union[Tensor, float],
@@ -119,10 +111,10 @@ class KLDivLoss(nn.Module):
         avg_factor: Optional[Union[Tensor, float]] = None,
         reduction_override: Optional[str] = None,
     ) -> Tensor:
-        """Weigh and reduce :func:`gaussian_kl_div`.
+        """Weigh and reduce :func:`gaussian_kl_div`, see there.
 
         Args:
-            mean (Tensor): See :func:`gaussian_kl_div`, like the next three.
+            mean (Tensor | float): Predicted means.
             log_var (Tensor): Predicted log-variances.
             target_mean (Tensor | float): Target means.
             target_std (Tensor | float): Target standard deviations.

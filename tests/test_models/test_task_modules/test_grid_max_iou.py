@@ -1,6 +1,7 @@
 """Assignment on a grid against MaxIoUAssigner's matrix, bit for bit."""
 
 import re
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,9 +21,7 @@ from mmdet_klrpn.models.task_modules import (
     inside_cells,
     why_not_on_grid,
 )
-from mmdet_klrpn.models.task_modules.assigners.grid_max_iou import (
-    min_relevant_iou,
-)
+from mmdet_klrpn.models.task_modules.assigners import grid_max_iou
 
 CPU = torch.device('cpu')
 FPN = AnchorGenerator([4, 8, 16, 32], [0.5, 1.0, 2.0], scales=[8])
@@ -68,6 +67,7 @@ def dense(assigner, grid, batch_bboxes, inside=None):
 
 
 def assert_same(assigner, grid, batch_bboxes, img_metas=None, border=-1):
+    """By windows and, where it is not too large, by the matrix of pairs."""
     assert why_not_on_grid(assigner) is None
     inside = flags = None
     if img_metas is not None:
@@ -76,11 +76,12 @@ def assert_same(assigner, grid, batch_bboxes, img_metas=None, border=-1):
         order = grid.mmdet_order
         mask = torch.ones_like(flags) if inside is None else inside.mask()
         assert torch.equal(mask[:, order], flags)
-    actual = assign_on_grid(assigner, grid, batch_bboxes, inside)
-    actual = actual[:, grid.mmdet_order]
     expected = dense(assigner, grid, batch_bboxes, flags)
-    assert torch.equal(actual, expected)
-    return actual
+    for few_pairs in (0, 1_000_000):
+        with patch.object(grid_max_iou, '_FEW_PAIRS', few_pairs):
+            actual = assign_on_grid(assigner, grid, batch_bboxes, inside)
+        assert torch.equal(actual[:, grid.mmdet_order], expected)
+    return expected
 
 
 def rpn_assigner(**kwargs):
@@ -250,7 +251,7 @@ def test_coordinates_without_an_area_are_refused(value):
 def test_the_least_iou_that_matters(options, least):
     assigner = rpn_assigner(**options)
     assert why_not_on_grid(assigner) is None
-    assert min_relevant_iou(assigner) == least
+    assert grid_max_iou.min_relevant_iou(assigner) == least
 
 
 class Heir(MaxIoUAssigner):

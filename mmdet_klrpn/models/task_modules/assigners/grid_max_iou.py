@@ -1,7 +1,7 @@
 """Assignment by IoU without the matrix of IoUs, for anchors on a grid.
 
 An anchor matters only if its IoU with an object reaches the least of the
-assigner's thresholds: :class:`GridOverlaps` finds those that do.
+assigner's thresholds: :class:`ObjectWindows` tells where those lie that do.
 
 Shapes as in :mod:`..prior_generators.anchor_grid`, and
     G  objects of the batch, image after image
@@ -15,13 +15,16 @@ from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
 from ..prior_generators import AnchorGrid, InsideCells, take
-from .grid_overlaps import OBJECT_BITS, GridOverlaps, Pairs, iou_keys
+from .grid_overlaps import MOST, GridOverlaps, Pairs, largest
 from .grid_topk import BestAnchors, pairs_with_best_anchors
+from .grid_windows import ObjectWindows
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # Below it the windows are most of the map, and the matrix is no worse.
 _LEAST_IOU = 0.1
-# The bit of a key above those of :func:`iou_keys`.
+# Up to so many pairs of objects and anchors, the matrix is faster.
+_FEW_PAIRS = 1 << 14
+# The bit of a key above those of an IoU.
 _LOW_QUALITY = 1 << 62
 
 
@@ -81,40 +84,91 @@ def assign_on_grid(
         whole batch. None if an object's coordinates are not finite, or
         astronomic.
     """
-    overlaps = GridOverlaps(
-        assigner.iou_calculator, grid, batch_bboxes, inside
-    )
+    if _is_small(assigner, grid, batch_bboxes):
+        gt_inds = _assign_by_matrix(assigner, grid, batch_bboxes[0], inside)
+    else:
+        gt_inds = _assign_by_windows(assigner, grid, batch_bboxes, inside)
+    if gt_inds is not None and inside is not None:
+        gt_inds = gt_inds.masked_fill(~inside.mask(), -1)
+    return gt_inds
+
+
+def _is_small(
+    assigner: MaxIoUAssigner, grid: AnchorGrid, batch_bboxes: List[Tensor]
+) -> bool:
+    """Whether the matrix of all pairs is the faster way."""
+    ties = assigner.match_low_quality and not assigner.gt_max_assign_all
+    number = len(batch_bboxes[0]) * grid.num_anchors
+    return len(batch_bboxes) == 1 and 0 < number <= _FEW_PAIRS and not ties
+
+
+def _assign_by_matrix(
+    assigner: MaxIoUAssigner,
+    grid: AnchorGrid,
+    boxes: Tensor,
+    inside: Optional[InsideCells],
+) -> Optional[Tensor]:
+    """:func:`assign_on_grid` of an image that :func:`_is_small`, (1, R)."""
+    if not largest(boxes).item() < MOST:
+        return None
+    overlaps = assigner.iou_calculator(boxes, grid.columns.T)
+    if inside is not None:
+        overlaps = overlaps * inside.mask()
+    best, objects = overlaps.max(dim=0)
+    pos_iou = assigner.pos_iou_thr
+    if isinstance(assigner, TopKMaxIoUAssigner):
+        pos_iou = assigner.least_of_best(overlaps).clamp(max=pos_iou)
+        pos_iou = take(pos_iou, objects)
+    is_neg = _is_negative(assigner, best)
+    gt_inds = torch.where(best >= pos_iou, objects + 1, is_neg.long() - 1)
+    if assigner.match_low_quality:
+        most = overlaps.max(dim=1, keepdim=True).values
+        is_forced = (overlaps == most) & (most >= assigner.min_pos_iou)
+        numbers = torch.arange(1, len(boxes) + 1, device=boxes.device)
+        forced = (is_forced * numbers[:, None]).max(dim=0).values
+        gt_inds = torch.where(forced > 0, forced, gt_inds)
+    return gt_inds[None]
+
+
+def _assign_by_windows(
+    assigner: MaxIoUAssigner,
+    grid: AnchorGrid,
+    batch_bboxes: List[Tensor],
+    inside: Optional[InsideCells],
+) -> Optional[Tensor]:
+    """:func:`assign_on_grid` by the pairs that matter."""
+    overlaps = GridOverlaps(assigner.iou_calculator, grid, batch_bboxes)
     shape = (len(batch_bboxes), grid.num_anchors)
-    gt_inds = overlaps.images.new_zeros(shape)
-    if overlaps.num_objects:
-        found = _find_pairs(assigner, overlaps)
-        if found is None:
-            return None
-        gt_inds = _resolve(assigner, overlaps, *found).view(shape)
+    if not overlaps.num_objects:
+        return overlaps.images.new_zeros(shape)
+    windows = ObjectWindows(grid, overlaps.boxes, overlaps.images, inside)
+    found = _find_pairs(assigner, overlaps, windows)
+    if found is None:
+        return None
+    gt_inds = _resolve(assigner, overlaps, *found).view(shape)
     if not all(map(len, batch_bboxes)):
         # Without objects all are negatives, whatever the thresholds.
         ids = torch.arange(len(batch_bboxes), device=gt_inds.device)
         has_objects = (ids[:, None] == overlaps.images).any(dim=1)
         gt_inds = gt_inds * has_objects[:, None]
-    if inside is not None:
-        gt_inds = gt_inds.masked_fill(~inside.mask(), -1)
     return gt_inds
 
 
 def _find_pairs(
-    assigner: MaxIoUAssigner, overlaps: GridOverlaps
-) -> Optional[Tuple[Pairs, Tensor, Optional[BestAnchors]]]:
-    """Pairs that matter and their IoUs, see :func:`_resolve`."""
+    assigner: MaxIoUAssigner, overlaps: GridOverlaps, windows: ObjectWindows
+) -> Optional[Tuple[Pairs, Optional[BestAnchors]]]:
+    """Pairs that matter, see :func:`_resolve`."""
     least = min_relevant_iou(assigner)
     if isinstance(assigner, TopKMaxIoUAssigner):
-        return pairs_with_best_anchors(assigner, overlaps, least)
-    windows = overlaps.windows(least)
-    total = torch.where(overlaps.are_finite(), windows.numbers.sum(), -1)
-    total = int(total)  # the only copy to the host
-    if total < 0:
+        return pairs_with_best_anchors(assigner, overlaps, windows, least)
+    found = windows.reaching(least)
+    counts = overlaps.count(found)
+    if counts is None:
         return None
-    pairs = overlaps.pairs_in(windows, total)
-    return pairs, overlaps.ious(pairs), None
+    num_pairs, num_runs = counts
+    return overlaps.pairs_in(
+        overlaps.runs_of(found, num_runs), num_pairs
+    ), None
 
 
 def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
@@ -123,11 +177,17 @@ def _negative_range(assigner: MaxIoUAssigner) -> Tuple[float, float]:
     return thr if isinstance(thr, tuple) else (0.0, thr)
 
 
+def _is_negative(assigner: MaxIoUAssigner, ious: Tensor) -> Tensor:
+    """Which of some IoUs make a negative."""
+    low, high = _negative_range(assigner)
+    is_neg = ious < high
+    return is_neg & (ious >= low) if low > 0 else is_neg
+
+
 def _resolve(
     assigner: MaxIoUAssigner,
     grid_overlaps: GridOverlaps,
     pairs: Pairs,
-    overlaps: Tensor,
     best: Optional[BestAnchors],
 ) -> Tensor:
     """Decide between the objects of each anchor, as the assigner does.
@@ -136,65 +196,64 @@ def _resolve(
         assigner (MaxIoUAssigner): Its thresholds and options.
         grid_overlaps (GridOverlaps): The objects and the grid.
         pairs (Pairs): P pairs.
-        overlaps (Tensor): (P, ) their IoUs.
         best (BestAnchors, optional): Anchors that are positives whatever the
             thresholds.
 
     Returns:
         Tensor: (N * R, ), see :func:`assign_on_grid`.
     """
-    objects, index = pairs.objects, pairs.index
-    iou_key = key = iou_keys(overlaps, objects)
+    objects, index, overlaps = pairs
+    pos_iou = assigner.pos_iou_thr
+    if best is not None:
+        pos_iou = take(best.ious.clamp(max=pos_iou), objects)
+    is_pos = overlaps >= pos_iou
+    keys = _iou_keys(objects, overlaps)
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
-        is_forced = _is_best(assigner, grid_overlaps, pairs, overlaps)
-        key = torch.where(is_forced, _LOW_QUALITY + objects, key)
-    winners = key.new_zeros(grid_overlaps.num_anchors)
-    winners = take(winners.scatter_reduce_(0, index, key, 'amax'), index)
-    is_forced = winners >= _LOW_QUALITY
-    number = winners & OBJECT_BITS
-    number = 1 + torch.where(is_forced, number, OBJECT_BITS - number)
-    best_iou = (winners >> 31 & OBJECT_BITS).int().view(torch.float32)
-    pos_iou = assigner.pos_iou_thr
+        is_forced = _is_best(assigner, grid_overlaps, pairs)
+        is_pos = is_pos | is_forced
+        keys = torch.where(is_forced, _LOW_QUALITY + objects, keys)
+    winners = keys.new_zeros(grid_overlaps.num_anchors)
+    winners = winners.scatter_reduce_(0, index, keys, 'amax')
     if best is not None:
-        pos_iou = take(best.ious.clamp(max=pos_iou), number - 1)
-    is_pos = is_forced | (best_iou >= pos_iou)
-    low, high = _negative_range(assigner)
-    is_neg = best_iou < high
-    if low > 0:
-        is_neg = is_neg & (best_iou >= low)
-    others = 0 if low <= 0 else -1
+        rivals = best.rivals(grid_overlaps, index, keys, winners)
+        rival_keys = _iou_keys(rivals.objects, rivals.overlaps)
+        winners.scatter_reduce_(0, rivals.index, rival_keys, 'amax')
+    wins = keys == take(winners, index)
+    others = 0 if _negative_range(assigner)[0] <= 0 else -1
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
-    gt_inds.scatter_(0, index, torch.where(is_pos, number, is_neg.long() - 1))
-    if best is not None and best.num_rows:
-        is_claimed = is_pos & (winners == iou_key)
-        is_claimed &= best_iou < min_relevant_iou(assigner)
-        lost = best.lost(grid_overlaps, pairs, iou_key, is_claimed)
-        gt_inds.scatter_(0, lost, others)
-    return gt_inds[:-1]
+    is_neg = _is_negative(assigner, overlaps)
+    values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
+    index = torch.where(wins, index, grid_overlaps.num_anchors)
+    return gt_inds.scatter_(0, index, values)[:-1]
+
+
+def _iou_keys(objects: Tensor, overlaps: Tensor) -> Tensor:
+    """Keys of pairs, of which an anchor's largest wins.
+
+    It has the highest IoU, and of equal ones the first object. The bits of
+    floats >= 0 are ordered as the floats are.
+    """
+    return (overlaps.view(torch.int32).long() << 31) - objects
 
 
 def _is_best(
-    assigner: MaxIoUAssigner,
-    grid_overlaps: GridOverlaps,
-    pairs: Pairs,
-    overlaps: Tensor,
+    assigner: MaxIoUAssigner, grid_overlaps: GridOverlaps, pairs: Pairs
 ) -> Tensor:
     """Which pairs (P, ) have the best IoU of their object, if that is enough.
 
     Arguments as of :func:`_resolve`.
     """
-    objects = pairs.objects
+    objects, index, overlaps = pairs
     best = overlaps.new_zeros(grid_overlaps.num_objects)
-    best = best.scatter_reduce_(0, objects, overlaps, 'amax')
-    best = take(best, objects)
+    best = take(best.scatter_reduce_(0, objects, overlaps, 'amax'), objects)
     is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
     if not assigner.gt_max_assign_all:
         # Only the first of equally good ones, in mmdet's order.
-        ranks = grid_overlaps.grid.mmdet_index(pairs.anchors)
-        beyond = grid_overlaps.num_anchors
+        grid, beyond = grid_overlaps.grid, grid_overlaps.num_anchors
+        ranks = grid.mmdet_index(grid.locate(index % grid.num_anchors))
         first = ranks.new_full((grid_overlaps.num_objects,), beyond)
         ties = torch.where(is_best, ranks, beyond)
         first = first.scatter_reduce_(0, objects, ties, 'amin')[objects]

@@ -56,11 +56,19 @@ class TopKMaxIoUAssigner(MaxIoUAssigner):
         result = super().assign_wrt_overlaps(overlaps, gt_labels)
         if overlaps.numel() == 0:
             return result
-        count = min(self.topk, overlaps.shape[1])
-        least = overlaps.topk(count, dim=1).values[:, -1]
-        least = least.clamp(min=self.topk_min_iou)
+        least = self.least_of_best(overlaps)
         best, objects = overlaps.max(dim=0)
         is_new = (result.gt_inds <= 0) & (best >= least[objects])
         result.gt_inds = torch.where(is_new, objects + 1, result.gt_inds)
         result.labels = torch.where(is_new, gt_labels[objects], result.labels)
         return result
+
+    def least_of_best(self, overlaps: Tensor) -> Tensor:
+        """The IoU (k, ) that makes a prior one of each object's best.
+
+        Args:
+            overlaps (Tensor): (k, n) IoUs of k objects and n > 0 priors.
+        """
+        count = min(self.topk, overlaps.shape[1])
+        least = overlaps.topk(count, dim=1).values[:, -1]
+        return least.clamp(min=self.topk_min_iou)

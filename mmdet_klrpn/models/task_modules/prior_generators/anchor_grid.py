@@ -13,7 +13,7 @@ Vocabulary and shapes, for this file and those that import it:
           of a cell together: the order of AnchorGenerator
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import torch
@@ -82,26 +82,34 @@ class AnchorGrid:
         self.mmdet_order = torch.cat(orders).to(device)
         # (K, ) each: where a base anchor starts in map order, and where its
         # level does; anchors in its level; cells in its map and in a row.
-        layout = torch.tensor(layout, device=device).T.contiguous()
-        self.starts, self._first, self._sizes, self._areas, widths = (
-            layout.unbind()
+        layout = torch.tensor(layout, device=device)
+        self.starts, self._first, self._sizes, self._areas, self.widths = (
+            layout.T.contiguous().unbind()
         )
-        self.widths = widths.int()
+        self._starts_and_widths = layout[:, [0, 4]].contiguous()
 
-        # Tables of channels, made where they are asked for.
+        # Tables of predictions, made where they are asked for.
         self._tables: Dict[tuple, Tensor] = {}
 
         counts = torch.tensor(self.num_bases)
         levels = torch.arange(len(counts)).repeat_interleave(counts)
         self.base_anchors = torch.cat(generator.base_anchors).to(device)
-        self.base_wh = self.base_anchors[:, 2:] - self.base_anchors[:, :2]
-        self.base_areas = self.base_wh.prod(dim=1)
         # (K, 2) each: stride and last cell of the level, in x and y.
         strides = torch.tensor(generator.strides, dtype=torch.float32)
         self.strides = strides[levels].to(device)
-        self._strides = self.strides.repeat(1, 2)
+        self._anchors_and_strides = torch.cat(
+            [self.base_anchors, self.strides, self.strides], dim=1
+        )
         sizes = torch.tensor(featmap_sizes).flip(1)[levels].to(device)
         self.lasts = sizes - 1.0
+        # In x and y, (2 or 4, 1, 1, K): strides, and base anchors, their
+        # extents and areas (1, 1, K), and maps in units of them.
+        table = self._anchors_and_strides.T.contiguous()[:, None, None]
+        self.units = table[4:]
+        self.base_cells = table[:4] / self.units
+        self.base_wh = self.base_cells[2:] - self.base_cells[:2]
+        self.base_areas = self.base_wh[0] * self.base_wh[1]
+        self.ends = sizes.T.contiguous()[:, None, None]
         self.levels = levels.to(device)
 
     @property
@@ -112,9 +120,9 @@ class AnchorGrid:
     def locate(self, index: Tensor) -> AnchorIndex:
         """Anchors of a position in map order, of any shape, among R."""
         base = torch.bucketize(index, self.starts[1:], right=True)
-        cell, width = index - self.starts[base], self.widths[base]
-        y = cell // width
-        return AnchorIndex(base, cell - y * width, y)
+        start, width = self._starts_and_widths[base].unbind(dim=-1)
+        cell = index - start
+        return AnchorIndex(base, cell % width, cell // width)
 
     def from_mmdet(self, index: Tensor) -> Tensor:
         """Positions in map order of those in mmdet's, both among N * R."""
@@ -145,10 +153,10 @@ class AnchorGrid:
         if not self.is_regular:
             index = self.starts[base] + y * self.widths[base] + x
             return self.all_boxes(dtype)[index]
-        x, y = x.to(dtype), y.to(dtype)
-        shifts = torch.stack([x, y, x, y], dim=-1)
-        shifts = shifts * take(self._strides.to(dtype), base)
-        return take(self.base_anchors.to(dtype), base) + shifts
+        cells = torch.stack([x, y, x, y], dim=-1)
+        table = take(self._anchors_and_strides.to(dtype), base)
+        base_anchors, strides = table.chunk(2, dim=-1)
+        return base_anchors + cells * strides
 
     def all_boxes(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Every anchor in map order, (R, 4), laid out by the generator."""
@@ -157,6 +165,11 @@ class AnchorGrid:
         )
         boxes = get_box_tensor(cat_boxes(boxes))
         return torch.empty_like(boxes).index_copy(0, self.mmdet_order, boxes)
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """x1, y1, x2, y2 of every anchor in map order, (4, R), kept."""
+        return self.all_boxes().T.contiguous()
 
     def gather(
         self, images: Tensor, anchors: AnchorIndex, *maps: List[Tensor]
@@ -174,37 +187,40 @@ class AnchorGrid:
         """
         num_images = len(maps[0][0])
         base, x, y = anchors
-        first, area = take(self._first, base), take(self._areas, base)
-        row = (num_images - 1) * first + take(self.starts, base)
-        row = row + images * take(self._sizes, base)
-        cell = y * take(self.widths, base) + x
-        # The maps of an anchor follow each other, one for each channel.
         counts = [
             int(levels[0].shape[1]) // self.num_bases[0] for levels in maps
         ]
-        count, channel, start = self._channels(num_images, tuple(counts))
-        index = row[:, None] * count + cell[:, None] + start
-        index = index + channel * area[:, None]
+        table = self._channels(num_images, tuple(counts))
+        index = take(table, images * len(self.starts) + base)
+        index = index + (y * take(self.widths, base) + x)[:, None]
         # One read, whose gradient is one deterministic write: index_add.
         flat = torch.cat([x.reshape(-1) for levels in maps for x in levels])
         values = flat.index_select(0, index.flatten()).view(index.shape)
         return values.split(counts, dim=1)
 
     def _channels(self, num_images: int, counts: Tuple[int, ...]) -> Tensor:
-        """Tables of each channel of maps that are laid end to end.
+        """Where the channels of base anchors start in maps laid end to end.
+
+        Args:
+            num_images (int): N.
+            counts (tuple[int]): Channels of an anchor, of each kind of maps.
 
         Returns:
-            Tensor: (3, sum of counts): how many channels its map has, which
-            of them it is, and where the map starts.
+            Tensor: (N * K, sum of counts).
         """
         key = num_images, counts
         if key not in self._tables:
-            rows, start = [], 0
+            images = torch.arange(num_images, device=self.device)[:, None]
+            row = num_images * self._first + images * self._sizes
+            row = row + self.starts - self._first
+            tables, start = [], 0
             for count in counts:
-                rows += [(count, channel, start) for channel in range(count)]
+                channels = torch.arange(count, device=self.device)
+                # The maps of an anchor follow each other, one a channel.
+                channels = channels * self._areas[:, None]
+                tables.append(start + row[..., None] * count + channels)
                 start += count * num_images * self.num_anchors
-            table = torch.tensor(rows, device=self.device)
-            self._tables[key] = table.T.contiguous()
+            self._tables[key] = torch.cat(tables, dim=-1).flatten(0, 1)
         return self._tables[key]
 
 

@@ -5,6 +5,7 @@ from typing import Tuple
 import torch
 from mmdet.models.task_modules.samplers import RandomSampler
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..assigners import ragged_arange
 
@@ -13,7 +14,7 @@ _RANDOM = 1 << 31
 
 def sample_stratified(
     sampler: RandomSampler, gt_inds: Tensor
-) -> Tuple[Tensor, Tensor, Tensor]:
+) -> Tuple[Tensor, Tensor, int]:
     """Sample as many anchors of every image as the sampler would.
 
     Each positive of an image is as likely to be drawn as any other, and each
@@ -28,13 +29,13 @@ def sample_stratified(
 
     Returns:
         tuple: Positives and negatives, each (n, ) indices among N * R, image
-        by image, and the number to divide losses by, a scalar.
+        by image, and the number to divide losses by.
     """
     pools = torch.stack([gt_inds > 0, gt_inds == 0])
     ends = pools.flatten().cumsum(0, dtype=torch.int32)
-    bounds = ends.view(-1, gt_inds.shape[1])[:, -1].long()
-    first = torch.cat([bounds.new_zeros(1), bounds[:-1]])
-    numbers = bounds - first  # (2 * N, ), positives of images, then negatives
+    # Positives of images, then negatives, (2 * N, ).
+    bounds = pad(ends.view(-1, gt_inds.shape[1])[:, -1].long(), (1, 0))
+    first, numbers = bounds[:-1], bounds.diff()
     num_pos, num_neg = numbers.chunk(2)
     num_pos = num_pos.clamp(max=int(sampler.num * sampler.pos_fraction))
     limit = sampler.num - num_pos
@@ -42,16 +43,17 @@ def sample_stratified(
         ratio = sampler.neg_pos_ub * num_pos.clamp(min=1)
         limit = torch.min(limit, ratio.long())
     wanted = torch.cat([num_pos, torch.min(num_neg, limit)])
-    avg_factor = wanted.clamp(min=1).sum()
-    totals = wanted.view(2, -1).sum(dim=1).tolist()
+    counts = wanted.tolist()
 
-    which, nth = ragged_arange(wanted, sum(totals))
+    which, nth = ragged_arange(wanted, sum(counts))
     first, number, count, turn = torch.stack(
         [first, numbers, wanted, torch.randint_like(numbers, _RANDOM)]
     ).index_select(1, which)
-    start, end = nth * number // count, (nth + 1) * number // count
+    start = nth * number
+    start, end = start // count, (start + number) // count
     rank = start + torch.randint_like(start, _RANDOM) % (end - start)
     rank = first + (rank + turn) % number
     index = torch.searchsorted(ends, rank.int(), right=True)
-    pos, neg = index.split(totals)
+    pos, neg = index.tensor_split([sum(counts[: len(gt_inds)])])
+    avg_factor = sum(max(1, number) for number in counts)
     return pos, neg - gt_inds.numel(), avg_factor

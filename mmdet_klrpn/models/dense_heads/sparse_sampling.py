@@ -94,8 +94,9 @@ class SparseSamplingMixin:
             losses = super().loss_by_feat(cls_scores, bbox_preds, *args)
         else:
             losses = self._sparse_losses(cls_scores, bbox_preds, *args)
+        summed = {k: value for k, value in losses.items() if 'loss' in k}
         self._num_skipped = check_losses(
-            losses, self._num_skipped, self.divergence_advice
+            summed, self._num_skipped, self.divergence_advice
         )
         return losses
 

@@ -258,26 +258,25 @@ class KLRPNHead(
         rows, mean = grid.gather(
             samples.images, samples.anchors, logits, bbox_preds
         )
-        log_var = self.log_variances(rows)
         num_pos = len(samples.targets)
-        pos, neg = slice(num_pos), slice(num_pos, None)
-
+        log_var = self.log_variances(rows)
+        log_vars = log_var.tensor_split([num_pos])
         avg_factor = samples.avg_factor
         if get_world_size() > 1:
             # Mean over ranks, as DDP averages gradients.
             avg_factor = reduce_mean(mean.new_tensor(float(avg_factor)))
         losses = self._loss_pos(
-            mean[pos], log_var[pos], samples.targets, avg_factor
+            mean[:num_pos], log_vars[0], samples.targets, avg_factor
         )
-        losses['loss_rpn_neg'] = self._loss_neg(log_var[neg], avg_factor)
+        losses['loss_rpn_neg'] = self._loss_neg(log_vars[1], avg_factor)
         advice = f'raise rpn_head.min_std={self.min_std}'
         self._num_skipped = check_losses(losses, self._num_skipped, advice)
-        stds = (0.5 * log_var.detach()).exp()
+        stds = (0.5 * log_var.detach()).exp().tensor_split([num_pos])
         return dict(
             losses,
             rpn_num_pos=log_var.new_full((), num_pos / len(batch_img_metas)),
-            rpn_pos_std=_mean(stds[pos]),
-            rpn_neg_std=_mean(stds[neg]),
+            rpn_pos_std=_mean(stds[0]),
+            rpn_neg_std=_mean(stds[1]),
         )
 
     def _loss_pos(

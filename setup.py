@@ -13,9 +13,9 @@ COPYING = {'bdist_wheel', 'sdist'}
 # Editable installs of either kind read the repository itself.
 LINKING = {'develop', 'editable_wheel'}
 # Folders of .mim, and what stays in the repository: scripts that time this
-# package's parts, and tools that need projects/, which no wheel has.
+# package's parts, and tools that need a clone.
 NOT_COPIED = {
-    'tools': ['demo.py', 'gallery.py'],
+    'tools': ['demo.py', 'gallery.py', 'docs', 'setup_env.*'],
     'configs': [],
     'benchmarks': ['*.py'],
 }

@@ -78,7 +78,7 @@ have {models} different models, each of which is tried once.
 | all | {configs} |
 {counts}
 
-A config is converted by `tools/misc/to_kl_rpn.py`, and built in its own
+A config is converted by `klrpn convert`, and built in its own
 architecture, width and depth, with random weights. Proposals, samples and
 detections are capped, `SyncBN` becomes `BN`, and CARAFE, which mmcv has for
 GPUs alone, runs in plain torch. Two images of 128x128 pixels, or two frames,

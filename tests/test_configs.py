@@ -108,7 +108,9 @@ def test_paper_variants_are_what_the_sources_state():
 )
 def test_differs_from_its_baseline_in_the_head_alone(path):
     ours = Config.fromfile(path).to_dict()
-    name = re.sub('(?<=_)kl-rpn(-paper|-objectness)?[-_]', '', path.name)
+    name = re.sub(
+        '(?<=_)kl-rpn(-paper|-objectness|-second-look)?[-_]', '', path.name
+    )
     name = name.replace('-c4_1x', '_c4-1x')  # as mmdet spells that one
     found = list((ROOT / 'configs').rglob(name))
     if not found:  # one of mmdet's own
@@ -161,8 +163,9 @@ def test_head_is_its_baseline_s_but_for_the_method(path):
         'pos_std',
         'pos_topk',
     }
-    own = set(head) - inherited
-    assert own == (method if 'paper' in path.stem else set())
+    named = {'paper': method, 'second-look': {'second_look'}}
+    wanted = [keys for name, keys in named.items() if name in path.stem]
+    assert set(head) - inherited == set().union(*wanted)
 
 
 @pytest.mark.parametrize('num_stds', [1, 4])

@@ -24,6 +24,8 @@ from processes import without_gpu
 from slurm import PARTITION
 from test_mmdet_configs import NAME, one_option
 
+from mmdet_klrpn.__main__ import COMMANDS
+
 pytestmark = pytest.mark.slow
 FORK = any(d.metadata['Name'] == 'onedl-mim' for d in distributions())
 MMDET = 'onedl-mmdetection' if FORK else 'mmdet'
@@ -148,6 +150,18 @@ for name in ('coco_paper', 'coco_r50.yaml'):
     assert (len(own), len(mmdet)) == (10, 5)
 
 
+def test_klrpn_is_a_command_of_the_wheel(wheel_python, tmp_path):
+    klrpn = wheel_python.with_name('klrpn')
+    for command in COMMANDS:
+        text = run(klrpn, command, '--help', cwd=tmp_path)
+        assert f'usage: klrpn {command} ' in text
+    out = ('--out', tmp_path / 'kl-rpn.py')
+    run(klrpn, 'convert', 'mask-rcnn_r50_fpn_1x_coco', *out, cwd=tmp_path)
+    assert 'KLRPNHead' in out[1].read_text()
+    plan = ('benchmark', 'run', 'coco_r50.yaml', '--dry-run')
+    assert 'seed 0: training' in run(klrpn, *plan, cwd=tmp_path)
+
+
 def test_train_writes_a_checkpoint(trained_by_mim):
     assert (trained_by_mim / 'epoch_1.pth').exists()
 
@@ -227,7 +241,8 @@ def test_one_option_makes_kl_rpn_of_a_config(
 
 def test_run_finds_our_tools(mim, tmp_path):
     out = tmp_path / 'rpn_r50_fpn_kl-rpn_1x_coco.py'
-    mim('run', 'mmdet_klrpn', 'to_kl_rpn', 'rpn_r50_fpn_1x_coco.py', '-o', out)
+    name = 'rpn_r50_fpn_1x_coco.py'
+    mim('run', 'mmdet_klrpn', 'to_kl_rpn', name, '--out', out)
     assert 'KLRPNHead' in out.read_text()
 
 

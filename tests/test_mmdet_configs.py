@@ -1,7 +1,6 @@
 """Configs of mmdet that one option turns into KL-RPN's."""
 
 import re
-import runpy
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from conftest import ROOT, write_tiny_data
 
 from mmdet_klrpn.engine import CheckpointRunner
-from mmdet_klrpn.utils import run_mmdet_tool
+from mmdet_klrpn.utils import mmdet_tools, run_mmdet_tool
 from mmdet_klrpn.utils.conversion import mmdet_configs
 
 NAME = 'mask-rcnn_r50_fpn_1x_coco.py'
@@ -60,20 +59,20 @@ def test_names_are_those_of_files_and_of_no_two():
 
 def test_a_tool_takes_a_config_of_mmdet_by_name(monkeypatch):
     """Through mim, test_mim.py trains one."""
-    called = []
+    ran = []
     monkeypatch.setattr(sys, 'argv', ['train.py', NAME, '--amp'])
-    monkeypatch.setattr(runpy, 'run_path', lambda *_, **__: called.append(1))
+    monkeypatch.setattr(mmdet_tools, 'run_script', ran.append)
     monkeypatch.setattr(mmengine.runner, 'Runner', mmengine.runner.Runner)
     run_mmdet_tool('train.py')
     path = mmdet_configs() / 'mask_rcnn' / NAME
     assert sys.argv == ['train.py', str(path), '--amp']
     assert mmengine.runner.Runner is CheckpointRunner
-    assert called
+    assert [path.name for path in ran] == ['train.py']
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
 def test_a_config_that_is_nowhere_is_named(tool, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [tool, 'no-such-config.py'])
-    message = 'no-such-config.py is neither a file nor a config in'
-    with pytest.raises(FileNotFoundError, match=message):
+    message = f'{tool}: no-such-config.py is neither a file nor a config in'
+    with pytest.raises(SystemExit, match=message):
         run_mmdet_tool(tool)

@@ -18,6 +18,8 @@ RPN_HEADS = {
     'one loss': dict(type='KLRPNHead', loss_mean=None, pos_std=0.0),
     'reverse': dict(type='KLRPNHead', neg_divergence='reverse'),
     'no best anchors': dict(type='KLRPNHead', pos_topk=0),
+    'second look': dict(type='KLRPNHead', second_look=dict(num=50)),
+    "RPN's second look": dict(type='SparseRPNHead', second_look={}),
 }
 ROI_HEADS = {
     'StandardRoIHead': dict(type='StandardRoIHead'),

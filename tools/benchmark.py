@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train detectors over several seeds, measure and compare them.
 
-    python tools/benchmark.py run PLAN.yaml
-    python tools/benchmark.py report WORK_DIR --out report
+    klrpn benchmark run PLAN.yaml
+    klrpn benchmark report WORK_DIR --out report
 
 A plan names detectors and which of them are compared. `run` trains and
 measures what is missing and resumes what was interrupted; `report` writes a
@@ -15,31 +15,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_klrpn.utils import ToolParser, one_line_errors
+
 SBATCH = ('partition', 'account', 'qos', 'time', 'gres', 'constraint')
 
 
+@one_line_errors('nothing runs any more: run the same again to continue')
 def main() -> None:
     """Run the command line."""
     args = parse_args()
-    try:
-        sys.exit(globals()[args.command](args))
-    except KeyboardInterrupt as number:
-        print(
-            f'benchmark: {number or "stopped"}: nothing is running any more. '
-            'Run the same command again to continue.',
-            file=sys.stderr,
-        )
-        sys.exit(130)
-    except (OSError, RuntimeError, ValueError) as error:
-        sys.exit(f'benchmark: {error}')
+    sys.exit(globals()[args.command](args))
 
 
 def parse_args() -> argparse.Namespace:
     """Arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = ToolParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     add = commands.add_parser('run', help='train and measure').add_argument
     add('plan', help='YAML file, or the name of one of the package')
@@ -49,7 +39,8 @@ def parse_args() -> argparse.Namespace:
         help='number of seeds (default: as in the plan)',
     )
     add('--work-dir', type=Path, help='(default: as in the plan)')
-    add('--launcher', choices=('local', 'slurm'), default='local')
+    launchers = dict(choices=('local', 'slurm'), default='local')
+    add('--launcher', **launchers, help='what starts the jobs')
     add('--gpus', type=positive, default=1, help='processes of a training')
     add(
         '--jobs',
@@ -65,12 +56,12 @@ def parse_args() -> argparse.Namespace:
     add = commands.add_parser('measure', help='measure again').add_argument
     add('runs', nargs='+', type=Path, metavar='RUN', help='folder of a run')
     add = commands.add_parser('time', help='time in turns').add_argument
-    add('work_dir', type=Path, metavar='WORK_DIR')
+    add('work_dir', type=Path, metavar='WORK_DIR', help='folder of runs')
     add = commands.add_parser('report', help='what is measured').add_argument
-    add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR')
-    add('--out', '-o', type=Path, default=Path('report'), help='a folder')
+    add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='of runs')
+    add('--out', type=Path, default=Path('report'), help='folder to write')
     add('--plan', help='(default: the one stored beside the runs)')
-    add('--resamples', type=int, default=1000, help='of images (default 1000)')
+    add('--resamples', type=int, default=1000, help='of images')
     add('--jobs', type=positive, help='processes (default: one for each core)')
     return parser.parse_args()
 

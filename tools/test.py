@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Test a detector: mmdet's own tools/test.py, with KL-RPN registered."""
+"""Test a detector by mmdet's own test.py, with KL-RPN registered."""
 
 import mmdet_klrpn  # noqa: F401
 from mmdet_klrpn.utils import run_mmdet_tool

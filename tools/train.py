@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train a detector: mmdet's own tools/train.py, with KL-RPN registered."""
+"""Train a detector by mmdet's own train.py, with KL-RPN registered."""
 
 import mmdet_klrpn  # noqa: F401
 from mmdet_klrpn.utils import run_mmdet_tool

@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from copy import deepcopy
 from pathlib import Path
 from typing import Union
 
@@ -14,6 +15,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from .checkpoint_heads import watch_heads, wrong_heads
+from .head_places import check_head_places
 
 
 def load_detector(
@@ -39,16 +41,19 @@ def load_detector(
         and, as of ``init_detector``, classes in ``dataset_meta``.
 
     Raises:
-        ValueError: If the checkpoint holds no weights, lacks one, has one of
-            another shape, or is of an ordinary RPN where the config has
-            KL-RPN, or the other way round.
+        ValueError: If the config has a KLRPNHead where it cannot be, or the
+            checkpoint holds no weights, lacks one, has one of another shape,
+            or is of an ordinary RPN where the config has KL-RPN, or the other
+            way round.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(config)
     scope = config.get('default_scope', 'mmdet')
     if scope is not None:
         init_default_scope(scope)
-    model = revert_sync_batchnorm(MODELS.build(config.model))
+    check_head_places(config.model)
+    # Detectors complete the configs of their heads in place.
+    model = revert_sync_batchnorm(MODELS.build(deepcopy(config.model)))
     stored: dict = {}
     if checkpoint is not None:
         stored = CheckpointLoader.load_checkpoint(

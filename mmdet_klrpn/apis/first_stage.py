@@ -37,7 +37,8 @@ class FirstStage(NamedTuple):
         """Where each level's map lies: left, right, bottom and top.
 
         In pixels of the original image. Each cell surrounds the centre of its
-        anchors, so that a map begins before the image and ends behind it.
+        anchors. Where the first one's is the image's corner, the map begins
+        half a cell before the image, and can end half a cell before its end.
         """
         generator = self.head.prior_generator
         extents = []
@@ -107,7 +108,7 @@ def propose(model: nn.Module, batch: dict) -> List[FirstStage]:
     proposals = head.predict(features, samples, rescale=True)
     log_vars: List[Tensor] = []
     if isinstance(head, KLRPNHead):
-        logits, _ = head(features)
+        logits = head(features)[0]
         log_vars = [head.log_variances(level) for level in logits]
     return [
         FirstStage(

@@ -178,8 +178,8 @@ def stored_plan(work_dirs: Sequence[Path]) -> Plan:
     found = [folder / PLAN for folder in work_dirs if (folder / PLAN).exists()]
     if not found:
         raise FileNotFoundError(
-            f'no {PLAN} in {", ".join(map(str, work_dirs))}: name one by '
-            '--plan'
+            f'no {PLAN} in {", ".join(map(str, work_dirs))}, so nothing is '
+            'measured there yet: run a plan, or name one by --plan'
         )
     plans = [load_plan(path) for path in found]
     for path, plan in zip(found, plans):

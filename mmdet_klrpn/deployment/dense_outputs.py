@@ -62,7 +62,7 @@ class HeadOutputs(nn.Module):
             tuple[Tensor]: Per level the log-variances of encoded offsets,
             (N, A * S, H, W), then per level their means, (N, A * 4, H, W).
         """
-        logits, offsets = self.head(features)
+        logits, offsets = self.head(features)[:2]
         return (*map(self.head.log_variances, logits), *offsets)
 
     @property
@@ -128,7 +128,7 @@ def find_kl_rpn(model: nn.Module) -> Tuple[nn.Module, KLRPNHead]:
     head = rpn_head(detector)
     if not isinstance(head, KLRPNHead):
         raise ValueError(
-            'the model has no KLRPNHead: tools/misc/to_kl_rpn.py writes the '
+            'the model has no KLRPNHead: `klrpn convert` writes the '
             'config that gives one to a detector with an RPNHead'
         )
     return detector, head

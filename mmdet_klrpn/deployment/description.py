@@ -14,7 +14,9 @@ def describe(model: nn.Module, head: KLRPNHead) -> dict:
         head (KLRPNHead): Its head.
 
     Returns:
-        dict: ``num_stds``, ``neg_std`` and ``std_scale`` of the head;
+        dict: ``num_stds``, ``neg_std`` and ``std_scale`` of the head, and
+        ``has_second_look``, which is not exported: scores, boxes and stds are
+        then those of the first;
         ``strides`` as [x, y] and ``base_anchors``, (A, 4), in input pixels, of
         each level;
         ``offset_means`` and ``offset_stds`` of the bbox coder; and ``mean``,
@@ -29,6 +31,7 @@ def describe(model: nn.Module, head: KLRPNHead) -> dict:
         num_stds=head.num_stds,
         neg_std=head.neg_std,
         std_scale=head.std_scale,
+        has_second_look=head.second_look is not None,
         strides=[list(stride) for stride in generator.strides],
         base_anchors=[level.tolist() for level in generator.base_anchors],
         offset_means=list(coder.means),

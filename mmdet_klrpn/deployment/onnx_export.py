@@ -13,7 +13,7 @@ from torch import Tensor, nn
 # What ONNX Runtime may differ by: it fuses and reorders float32 sums.
 TOLERANCE = dict(rtol=1e-3, atol=1e-4)
 _TORCH_INTERPOLATE = nn.functional.interpolate
-REMEDY = 'python -m pip install -r requirements/deploy.txt'
+REMEDY = "python -m pip install 'mmdet_klrpn[deploy]'"
 
 
 def export_onnx(

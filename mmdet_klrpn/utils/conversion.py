@@ -157,8 +157,8 @@ def resolve_config(name: str) -> Path:
 
     Args:
         name (str): A path, or the base name or path of a config in the folder
-            of this package or of mmdet, with or without 'configs/' before it.
-            With 'mmdet::' before it, mmdet's alone.
+            of this package or of mmdet, with or without 'configs/' before it
+            and '.py' behind. With 'mmdet::' before it, mmdet's alone.
 
     Raises:
         FileNotFoundError: If there is no such config, or more than one.
@@ -169,14 +169,16 @@ def resolve_config(name: str) -> Path:
     roots = [package_folder('configs'), mmdet_configs()]
     if name.startswith('mmdet::'):
         name, roots = name[len('mmdet::') :], roots[1:]
+    file_name = name if name.endswith('.py') else f'{name}.py'
     known: List[str] = []
     for root in roots:
         paths = sorted(root.rglob('*.py'))
         known += [path.name for path in paths]
         places = [path.relative_to(root).as_posix() for path in paths]
-        found = [p for p in places if f'/configs/{p}'.endswith(f'/{name}')]
-        if name in places:
-            found = [name]
+        end = f'/{file_name}'
+        found = [p for p in places if f'/configs/{p}'.endswith(end)]
+        if file_name in places:
+            found = [file_name]
         if len(found) > 1:
             raise FileNotFoundError(
                 f'{name} is several configs in {root}, of which to name one: '

@@ -41,7 +41,8 @@ def prepare_launcher(launcher: str) -> None:
         if variable not in os.environ:
             raise RuntimeError(
                 f'--launcher {launcher} needs the environment of {command}: '
-                f'use tools/{script}_train.sh or tools/{script}_test.sh'
+                f'use tools/{script}_train.sh or tools/{script}_test.sh, or '
+                f'`mim train mmdet_klrpn` with --launcher {launcher} --gpus N'
             )
     if launcher == 'slurm':
         names = 'SLURM_JOB_ID', 'SLURM_STEP_ID'

@@ -1,7 +1,7 @@
 """Run the command-line tools that mmdet installs, ours registered."""
 
-import runpy
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import mmdet
@@ -10,7 +10,11 @@ import mmengine.runner.runner
 from mmdet_klrpn.engine.runner import CheckpointRunner
 
 from .conversion import resolve_config
+from .errors import one_line_errors
 from .launchers import prepare_launcher
+
+# What to do after Ctrl-C.
+_ADVICE = {'train.py': 'run again with --resume to continue'}
 
 
 def run_mmdet_tool(name: str) -> None:
@@ -19,35 +23,54 @@ def run_mmdet_tool(name: str) -> None:
     Its command line, help and behaviour are mmdet's, with these exceptions: a
     launcher works without an accelerator too, through gloo; each job of Slurm
     has a port of its own; a config which is no file is looked for by its name
-    in mmdet's; and a checkpoint which is broken or another model's, and a
-    class to train on that the annotations do not have, are named as such.
+    in this package's and in mmdet's; a checkpoint which is broken or another
+    model's, and a class to train on that the annotations do not have, are
+    named as such; and a user's mistake is told in one line.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
 
     Raises:
-        FileNotFoundError: If the installed mmdet carries no such tool, or no
-            config of the name given.
-        RuntimeError: If what ``--launcher`` names did not start this process.
+        SystemExit: If the installed mmdet carries no such tool, there is no
+            config of the name given, what ``--launcher`` names did not start
+            this process, or another mistake is known.
     """
+    with one_line_errors(_ADVICE.get(name, '')):
+        tool = _find_tool(name)
+        if len(sys.argv) > 1 and not sys.argv[1].startswith('-'):
+            sys.argv[1] = str(resolve_config(sys.argv[1]))
+        prepare_launcher(_launcher(sys.argv))
+        # Tools import it from there, and a runner_type in the config would be
+        # saved with every checkpoint.
+        mmengine.runner.Runner = CheckpointRunner
+        run_script(tool)
+
+
+def run_script(path: Path) -> None:
+    """Run a script as ``__main__``, with ``sys.argv`` as it is.
+
+    By runpy, the script's path would take the place of ``argv[0]``, which a
+    tool's usage shows.
+    """
+    spec = spec_from_file_location('__main__', str(path))
+    module = module_from_spec(spec)
+    main, sys.modules['__main__'] = sys.modules['__main__'], module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.modules['__main__'] = main
+
+
+def _find_tool(name: str) -> Path:
     root = Path(mmdet.__file__).parent
     # Where mim puts it in an installed mmdet, then that of a source checkout.
     for folder in (root / '.mim' / 'tools', root.parent / 'tools'):
-        tool = folder / name
-        if tool.exists():
-            break
-    else:
-        raise FileNotFoundError(
-            f'{name} is not among the tools of mmdet {mmdet.__version__} in '
-            f'{root}: reinstall it, for example with `mim install mmdet`'
-        )
-    if len(sys.argv) > 1 and not sys.argv[1].startswith('-'):
-        sys.argv[1] = str(resolve_config(sys.argv[1]))
-    prepare_launcher(_launcher(sys.argv))
-    # Tools import it from there, and a runner_type in the config would be
-    # saved with every checkpoint.
-    mmengine.runner.Runner = CheckpointRunner
-    runpy.run_path(str(tool), run_name='__main__')
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(
+        f'{name} is not among the tools of mmdet {mmdet.__version__} in '
+        f'{root}: reinstall it, for example with `mim install mmdet`'
+    )
 
 
 def _launcher(argv: list) -> str:

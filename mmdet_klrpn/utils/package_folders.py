@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def package_folder(name: str) -> Path:
@@ -10,7 +10,7 @@ def package_folder(name: str) -> Path:
 
     A wheel carries it in ``.mim``, where mim looks for the first two.
     """
-    root = _PACKAGE.parent
+    root = PACKAGE.parent
     if (root / 'setup.py').is_file():  # a checkout
         return root / name
-    return _PACKAGE / '.mim' / name
+    return PACKAGE / '.mim' / name

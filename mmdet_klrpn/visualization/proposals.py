@@ -1,5 +1,6 @@
 """Pictures of proposals with their uncertainty."""
 
+import math
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 COLORMAP = 'plasma'
+Extent = Tuple[float, float, float, float]
 
 
 def draw_boxes(ax: Axes, image: np.ndarray, boxes: np.ndarray) -> None:
@@ -51,11 +53,12 @@ def draw_proposals(
     stds: Optional[np.ndarray] = None
     if 'bbox_stds' in proposals:
         stds = proposals.bbox_stds.detach().cpu().numpy()
-    # The best last, on top of the others.
-    for i in reversed(range(len(boxes))):
-        if stds is not None:
-            band = std_band(boxes[i], stds[i])
-            ax.add_patch(PathPatch(band, color=colours[i], alpha=0.3, lw=0))
+    # The best last, on top of the others, and no band on top of a box.
+    order = range(len(boxes))[::-1]
+    for i in order if stds is not None else ():
+        band = std_band(boxes[i], stds[i])
+        ax.add_patch(PathPatch(band, color=colours[i], alpha=0.15, lw=0))
+    for i in order:
         ax.add_patch(_rectangle(boxes[i], edgecolor=colours[i], linewidth=1.2))
 
 
@@ -106,9 +109,11 @@ def draw_std_map(
     ax: Axes,
     image: np.ndarray,
     stds: Tensor,
-    extent: Optional[Tuple[float, float, float, float]] = None,
+    extent: Optional[Extent] = None,
 ) -> AxesImage:
-    """Lay a map of standard deviations over its image.
+    """Lay a map of standard deviations over the whole of its image.
+
+    Where the map ends before the image, its outermost cells are continued.
 
     Args:
         ax (Axes): Where to draw.
@@ -123,16 +128,37 @@ def draw_std_map(
     """
     height, width = image.shape[:2]
     _draw_image(ax, image)
+    cells, extent = _continue_to(
+        image, stds.detach().cpu().numpy(), extent or (0, width, height, 0)
+    )
     heat = ax.imshow(
-        stds.detach().cpu().numpy(),
+        cells,
         cmap=f'{COLORMAP}_r',
         alpha=0.75,
-        extent=(0, width, height, 0) if extent is None else extent,
+        extent=extent,
         interpolation='nearest',
     )
     # A map may reach beyond the image, as the network's padded input does.
     ax.set(xlim=(0, width), ylim=(height, 0))
     return heat
+
+
+def _continue_to(
+    image: np.ndarray, cells: np.ndarray, extent: Extent
+) -> Tuple[np.ndarray, Extent]:
+    """Repeat the outermost cells of a map up to the border of its image."""
+    left, right, bottom, top = extent
+    high, wide = (bottom - top) / len(cells), (right - left) / cells.shape[1]
+    up, down, before, behind = (
+        max(math.ceil(missing - 1e-6), 0)
+        for missing in (
+            *(top / high, (image.shape[0] - bottom) / high),
+            *(left / wide, (image.shape[1] - right) / wide),
+        )
+    )
+    cells = np.pad(cells, ((up, down), (before, behind)), mode='edge')
+    left, right = left - before * wide, right + behind * wide
+    return cells, (left, right, bottom + down * high, top - up * high)
 
 
 def _draw_image(ax: Axes, image: np.ndarray) -> None:

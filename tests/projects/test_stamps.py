@@ -9,7 +9,7 @@ import stamps
 from PIL import Image
 from pycocotools.coco import COCO
 
-COUNTS = dict(train=5, test=7)
+COUNTS = dict(train=5, test=7, val=4)
 PER_FOLDER = 4
 
 
@@ -54,7 +54,7 @@ def contents(root):
     """Every file of the splits, as bytes."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
-        for folder in ('annotations', 'train', 'test')
+        for folder in ('annotations', *COUNTS)
         for path in (root / folder).iterdir()
     }
 
@@ -80,13 +80,27 @@ def test_the_splits_share_no_source(root):
         json.loads((root / f'annotations/{split}.json').read_text())['info']
         for split in COUNTS
     ]
-    train, test = (part['sources'] for part in parts)
-    assert set(train) == {*stamps.CLASSES, 'background', 'distractor'}
-    for name, kind in stamps.CLASSES.items():
-        assert not set(train[name]) & set(test[name])
-        assert len(train[name] + test[name]) == PER_FOLDER * len(kind.folders)
-    assert not set(train['background']) & set(test['background'])
-    assert len(train['background'] + test['background']) == 4
+    sources = [part['sources'] for part in parts]
+    numbers = {
+        name: PER_FOLDER * len(kind.folders)
+        for name, kind in stamps.CLASSES.items()
+    }
+    numbers.update(background=4, distractor=PER_FOLDER * len(stamps.OTHERS))
+    for name, number in numbers.items():
+        assert all(part[name] for part in sources)
+        dealt = [path for part in sources for path in part[name]]
+        assert len(dealt) == len(set(dealt)) == number
+    assert all(set(part) == set(numbers) for part in sources)
+
+
+@pytest.mark.parametrize(
+    ('number', 'expected'), [(35, (21, 9, 5)), (13, (8, 3, 2)), (3, (1, 1, 1))]
+)
+def test_files_are_dealt_to_each_split(number, expected):
+    parts = stamps.split_paths(range(number), np.random.default_rng(0))
+    assert tuple(len(parts[split]) for split in stamps.SPLITS) == expected
+    order = np.random.default_rng(0).permutation(number).tolist()
+    assert [n for part in parts.values() for n in part] == order
 
 
 def test_says_what_it_is_made_from(root):

@@ -19,6 +19,19 @@ PLANS = [
 ]
 
 
+@pytest.mark.parametrize(
+    'path', sorted(STUDY.glob('*.py')), ids=lambda path: path.stem
+)
+def test_training_validates_on_images_to_choose_on(path):
+    config = Config.fromfile(path)
+    for split in ('val', 'test'):
+        dataset = config[f'{split}_dataloader'].dataset
+        assert dataset.ann_file == f'annotations/{split}.json'
+        assert dataset.data_prefix == dict(img=f'{split}/')
+        file = config[f'{split}_evaluator'].ann_file
+        assert file == dataset.data_root + dataset.ann_file
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
 def test_plan_compares_rpn_heads_alone(path, tmp_path):

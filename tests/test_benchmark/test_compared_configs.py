@@ -47,6 +47,7 @@ def test_configs_are_found_by_path_and_name(tmp_path, monkeypatch):
     own = ROOT / 'configs/kl_rpn' / KL_RPN
     for name in (own, KL_RPN, f'kl_rpn/{KL_RPN}', f'configs/kl_rpn/{KL_RPN}'):
         assert resolve_config(str(name)) == own
+    assert resolve_config(KL_RPN[: -len('.py')]) == own
     mmdet = mmdet_configs() / 'faster_rcnn' / FASTER
     for name in (FASTER, f'faster_rcnn/{FASTER}', f'mmdet::{FASTER}'):
         assert resolve_config(name) == mmdet

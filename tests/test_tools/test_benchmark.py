@@ -57,6 +57,17 @@ def test_options_that_do_not_fit(plan, options, message):
     assert message in run(*command, check=False)
 
 
+def test_nothing_is_measured_yet(plan, tmp_path):
+    work = tmp_path / 'work'
+    command = (*BENCHMARK, 'report', work)
+    for options, message in (
+        ((), f'no plan.yaml in {work}, so nothing is measured there yet'),
+        (('--plan', plan), 'nothing is measured: run the plan first'),
+    ):
+        last = run(*command, *options, check=False).splitlines()[-1]
+        assert last.startswith(f'benchmark.py: {message}')
+
+
 @pytest.mark.slow
 def test_a_plan_is_run_by_slurm_and_then_here(plan, slurm, tmp_path):
     command = (*BENCHMARK, 'run', plan, '--gpus', 2)

@@ -160,7 +160,8 @@ def test_command_exports_images_and_what_decodes_them(tmp_path):
     detector, head = build(config)
     checkpoint, path = tmp_path / 'weights.pth', tmp_path / 'new/rpn.onnx'
     torch.save(dict(state_dict=detector.state_dict(), meta={}), checkpoint)
-    worst = tool.export(str(config), str(checkpoint), path, images=True)
+    config = Config.fromfile(config)
+    worst = tool.export(config, str(checkpoint), path, from_images=True)
     assert worst < 1e-4
 
     module = ImageOutputs(detector, head)
@@ -193,6 +194,16 @@ def test_command_exports_images_and_what_decodes_them(tmp_path):
     assert facts['pad_size_divisor'] == 32
 
 
+def test_of_two_looks_the_first_is_exported(tmp_path, capsys):
+    look = {'model.rpn_head.second_look.num': 5}
+    config = Config.fromfile(write_config(tmp_path / 'config.py', 1, **look))
+    path = tmp_path / 'head.onnx'
+    assert tool.export(config, None, path, from_images=False) < 1e-4
+    assert 'the second look is not exported' in capsys.readouterr().err
+    metadata = session(path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata['kl_rpn'])['has_second_look'] is True
+
+
 def test_model_without_the_head_is_refused():
     with pytest.raises(ValueError, match='a Linear proposes no regions'):
         find_kl_rpn(torch.nn.Linear(1, 1))
@@ -202,7 +213,7 @@ def test_model_without_the_head_is_refused():
 def test_missing_package_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     out = tmp_path / 'out.onnx'
-    message = rf'needs {missing} .*pip install -r requirements/deploy\.txt'
+    message = rf'needs {missing} .*pip install .mmdet_klrpn\[deploy\]'
     with pytest.raises(ImportError, match=message):
         export_onnx(torch.nn.Identity(), out)
     assert not out.exists()
@@ -213,8 +224,8 @@ def test_command_line_refuses_in_a_line(tmp_path):
     name = 'projects/kl_rpn_study/configs/faster-rcnn_mobilenetv2_24e_trees.py'
     tool, out = 'tools/deployment/export_onnx.py', tmp_path / 'no.onnx'
     # Negated, the command must fail.
-    text = run('bash', '-c', f'! {sys.executable} {tool} {name} -o {out}')
-    assert f'{name}: the model has no KLRPNHead: tools/misc' in text
+    text = run('bash', '-c', f'! {sys.executable} {tool} {name} --out {out}')
+    assert 'export_onnx.py: the model has no KLRPNHead: `klrpn con' in text
     assert not out.exists()
 
 
@@ -225,5 +236,5 @@ def test_neither_config_nor_checkpoint_is_overwritten(tmp_path):
     for out in (config, checkpoint):
         before = out.read_bytes()
         with pytest.raises(ValueError, match='would overwrite'):
-            tool.export(str(config), str(checkpoint), out, False)
+            tool.export(Config.fromfile(config), str(checkpoint), out, False)
         assert out.read_bytes() == before

@@ -53,7 +53,7 @@ def recalibrated(tiny):
     out = tiny[0].parent / 'new' / 'recalibrated.py'
     text = run(
         *(sys.executable, 'tools/analysis_tools/recalibrate.py', *tiny),
-        *('--out', out, '--proposals', NUM),
+        *('--out', out, '--top', NUM),
     )
     return text, out
 
@@ -138,7 +138,7 @@ def test_table_has_the_figures_before_and_after(
     model = MODELS.build(Config.fromfile(rpn).model)
     torch.save(model.state_dict(), untrained)
     pairs = [config, checkpoint] * 2 + [str(rpn), untrained]
-    options = ['-o', str(tmp_path / 'out'), '--proposals', str(NUM)]
+    options = ['--out', str(tmp_path / 'out'), '--top', str(NUM)]
     options += ['--images', '3']
     monkeypatch.setattr(sys, 'argv', ['calibration.py', *pairs, *options])
     calibration.main()
@@ -172,8 +172,10 @@ def test_table_has_the_figures_before_and_after(
 def test_a_row_is_of_one_config(tiny, tmp_path, monkeypatch):
     twin = tmp_path / 'tiny.py'
     pairs = [str(tiny[0]), 'a.pth', str(twin), 'b.pth', str(twin), 'c.pth']
-    words = ['calibration.py', *pairs, '-o', str(tmp_path / 'out')]
+    words = ['calibration.py', *pairs, '--out', str(tmp_path / 'out')]
     monkeypatch.setattr(sys, 'argv', words)
+    for name in ('read_config', 'FirstStageErrors'):
+        monkeypatch.setattr(calibration, name, lambda *_: None)
     figures = dict(objectness=dict(objectness_ece=0.5))
     monkeypatch.setattr(calibration, 'measure', lambda *_: (figures, {}))
     calibration.main()
@@ -200,7 +202,9 @@ def test_a_row_has_the_mean_and_the_range_of_its_seeds():
 
 
 @pytest.mark.slow
-def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
+def test_refuses_detectors_without_stds_or_proposals(
+    tiny, tmp_path, monkeypatch
+):
     given, checkpoint = tiny
     out = tmp_path / 'out.py'
     config = tmp_path / 'config.py'
@@ -219,19 +223,40 @@ def test_refuses_detectors_without_stds_or_proposals(tiny, tmp_path):
         config.write_text(lines)
         model = MODELS.build(Config.fromfile(config).model)
         torch.save(model.state_dict(), untrained)
-        with pytest.raises(ValueError, match=reason):
-            recalibrate.recalibrate(str(config), untrained, out, 10, 1)
-    config.write_text(f"_base_ = '{given}'\n")
+        words = [str(config), untrained, '--out', str(out)]
+        monkeypatch.setattr(sys, 'argv', ['recalibrate.py', *words])
+        with pytest.raises(SystemExit, match=reason):
+            recalibrate.main()
+    stage = FirstStageErrors(given, checkpoint)
     with pytest.raises(ValueError, match='max_images must be >= 1, but got 0'):
-        recalibrate.recalibrate(str(config), checkpoint, out, 10, 0)
+        recalibrate.recalibrate(stage, out, 10, 0)
     assert not out.exists()
 
 
-def test_keeps_a_file_that_exists(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('tool', 'split'), [(recalibrate, 'train'), (calibration, 'test')]
+)
+def test_too_few_samples_are_counted(tiny, tmp_path, tool, split, monkeypatch):
+    out = tmp_path / 'out'
+    words = [*tiny, '--out', out, '--top', 5, '--images', 2]
+    monkeypatch.setattr(sys, 'argv', ['tool', *map(str, words)])
+    message = (
+        r'only \d+ of 10 proposals are on an object of the 2 images of '
+        f'{split}_dataloader, and 10 are needed: take'
+    )
+    with pytest.raises(SystemExit, match=message):
+        tool.main()
+    assert not out.is_file()
+
+
+def test_keeps_a_file_that_exists(tmp_path, monkeypatch):
     out = tmp_path / 'out.py'
     out.write_text('mine')
-    with pytest.raises(FileExistsError, match='exists already'):
-        recalibrate.recalibrate('config.py', 'none.pth', out, 10, 1)
+    words = ['recalibrate.py', 'config.py', 'none.pth', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', words)
+    with pytest.raises(SystemExit, match='exists already'):
+        recalibrate.main()
     assert out.read_text() == 'mine'
 
 

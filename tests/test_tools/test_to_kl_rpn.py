@@ -288,13 +288,13 @@ def said(*command):
 def test_command_line_refuses_in_a_line(tmp_path):
     tool, out = 'tools/misc/to_kl_rpn.py', tmp_path / 'out.py'
     command = [sys.executable, '-W', 'ignore', tool]
-    text = said(*command, 'htc_r50_fpn_1x_coco.py', '-o', out)
+    text = said(*command, 'htc_r50_fpn_1x_coco.py', '--out', out)
     assert text == [f'{out}: htc_r50_fpn_1x_coco.py with KL-RPN']
     name, no = 'ga-rpn_r50_fpn_1x_coco.py', tmp_path / 'no.py'
     # Negated, the command must fail.
-    text = said('bash', '-c', f'! {" ".join(command)} {name} -o {no}')
+    text = said('bash', '-c', f'! {" ".join(command)} {name} --out {no}')
     assert text == [
-        f'{name}: model.rpn_head is GARPNHead, not RPNHead: guided anchoring '
-        'predicts its anchors'
+        'to_kl_rpn.py: model.rpn_head is GARPNHead, not RPNHead: guided '
+        'anchoring predicts its anchors'
     ]
     assert not no.exists()

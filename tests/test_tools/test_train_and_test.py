@@ -111,7 +111,9 @@ def test_test_names_a_picture_in_place_of_a_checkpoint(tiny_config, tiny_data):
     picture = tiny_data / 'images' / '1.png'
     test = (sys.executable, 'tools/test.py', tiny_config, picture)
     text = run(*test, '--work-dir', tiny_data / 'test', check=False)
-    assert f'RuntimeError: {picture} is a PNG picture' in text
+    assert text.splitlines()[-1].startswith(
+        f'test.py: {picture} is a PNG picture'
+    )
 
 
 KILLING_HOOK = """
@@ -153,6 +155,41 @@ custom_hooks = [dict(type='KillingHook')]
     text = run(*train, tiny_config, '--resume', *options)
     assert 'resumed epoch: 1' in text
     assert_same_state(tmp_path / 'epoch_2.pth', unbroken)
+
+
+# As Ctrl-C does, which processes in the background may ignore.
+INTERRUPTING_HOOK = KILLING_HOOK.replace('epoch == 1', 'epoch == 0').replace(
+    'os.kill(os.getpid(), signal.SIGKILL)', 'raise KeyboardInterrupt'
+)
+
+
+def test_mistakes_and_ctrl_c_take_a_line(tiny_config, tmp_path):
+    (tmp_path / 'killing_hook.py').write_text(INTERRUPTING_HOOK)
+    config = tmp_path / 'config.py'
+    lines = [
+        f"_base_ = '{tiny_config}'",
+        "custom_imports = dict(imports=['mmdet_klrpn', 'killing_hook'])",
+        "custom_hooks = [dict(type='KillingHook')]",
+    ]
+    config.write_text('\n'.join(lines))
+    env = dict(PYTHONPATH=f'{tmp_path}:{os.environ.get("PYTHONPATH", ROOT)}')
+    klrpn = (sys.executable, '-m', 'mmdet_klrpn', 'train')
+    for option, last in (
+        ('randomness.seed=0', 'stopped; run again with --resume to continue'),
+        (
+            'model.rpn_head.pos_top_k=3',
+            'KLRPNHead: pos_top_k is unknown: did you mean pos_topk?',
+        ),
+        (
+            'train_dataloader.dataset.data_prefix.img=none/',
+            ".png' does not exist: put or link the data there, or set",
+        ),
+    ):
+        command = (*klrpn, config, '--work-dir', tmp_path / 'work')
+        text = run(*(*command, '--cfg-options', option), env=env, check=False)
+        assert 'Traceback' not in text
+        assert text.splitlines()[-1].startswith('klrpn train: ')
+        assert last in text.splitlines()[-1]
 
 
 def test_amp_without_a_gpu_says_so(tiny_config, tmp_path):

@@ -1,5 +1,6 @@
 """Pictures of proposals from the command line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def call(monkeypatch):
         monkeypatch.setattr(sys, 'argv', [TOOL, *map(str, args)])
         tool.main()
 
+    _call.tool = tool
     return _call
 
 
@@ -60,7 +62,7 @@ def test_draws_each_image(
     call(
         *(config, checkpoint, tmp_path / 'large.png'),
         *(tiny_data / 'images' / '2.png', '--baseline', *baseline),
-        *('--top', 5, '--device', 'cpu', '-o', out),
+        *('--top', 5, '--device', 'cpu', '--out', out),
     )
     pictures = sorted(out.iterdir())
     assert [path.name for path in pictures] == ['2.jpg', 'large.jpg']
@@ -74,10 +76,31 @@ def test_draws_each_image(
         assert all(part.std() > 20 for part in np.array_split(half, 2))
 
 
+def test_ground_truth_is_drawn_on_request(
+    detector, call, tiny_data, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(call.tool, 'draw', lambda *args: drawn.append(args))
+    images = [tiny_data / 'images' / f'{i}.png' for i in (2, 8)]
+    rest = ('--device', 'cpu', '--out', tmp_path)
+    call(*detector, *images, *rest)
+    assert [args[-1] for args in drawn] == [None, None]
+    call(*detector, *images, '--ground-truth', *rest)
+    boxes, none = (args[-1] for args in drawn[2:])
+    content = json.loads((tiny_data / 'annotations.json').read_text())
+    own = [x['bbox'] for x in content['annotations'] if x['image_id'] == 2]
+    expected = [[x, y, x + w, y + h] for x, y, w, h in own]
+    assert boxes.tolist() == expected
+    assert none.shape == (0, 4)
+    other = write_image(tmp_path / 'images' / '1.png')
+    with pytest.raises(SystemExit, match=r'1.png is not an image of test_dat'):
+        call(*detector, other, '--ground-truth', *rest)
+
+
 def failure(call, capsys, *args):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as exit_:
         call(*args)
-    return capsys.readouterr().err.splitlines()[-1]
+    return exit_.value.code
 
 
 def test_says_what_is_wrong_with_an_image(
@@ -85,16 +108,18 @@ def test_says_what_is_wrong_with_an_image(
 ):
     image = tiny_data / 'images' / '1.png'
     missing = tmp_path / 'missing.png'
-    text = failure(call, capsys, *detector, image, missing, '-o', tmp_path)
+    text = failure(call, capsys, *detector, image, missing, '--out', tmp_path)
     assert f'there is no image {missing}' in text
     broken = tmp_path / 'broken.png'
     broken.write_text('no image')
-    text = failure(call, capsys, *detector, broken, '-o', tmp_path)
+    text = failure(call, capsys, *detector, broken, '--out', tmp_path)
     assert f'{broken} is no image that can be read' in text
     broken.write_bytes(b'')
-    text = failure(call, capsys, *detector, broken, '-o', tmp_path)
+    text = failure(call, capsys, *detector, broken, '--out', tmp_path)
     assert f'{broken} is no image that can be read' in text
-    text = failure(call, capsys, *detector, image, '--top', 0, '-o', tmp_path)
+    text = failure(
+        call, capsys, *detector, image, '--top', 0, '--out', tmp_path
+    )
     assert '--top must be at least 1, but got 0' in text
 
 
@@ -110,7 +135,7 @@ def test_no_picture_overwrites_another(detector, call, tmp_path, capsys):
     images = [write_image(tmp_path / name) for name in names]
     spelt = tmp_path / 'b' / '..' / 'c' / '2.png'  # once more
     out = tmp_path / 'out'
-    call(*detector, *images, spelt, '--device', 'cpu', '-o', out)
+    call(*detector, *images, spelt, '--device', 'cpu', '--out', out)
     assert sorted(path.name for path in out.iterdir()) == [
         *('1.png.jpg', '2.jpg', '3__s.jpg', 'a_1.jpg.jpg', 'b_1.jpg.jpg')
     ]
@@ -135,14 +160,14 @@ def test_no_picture_overwrites_an_image(
         (link, image.parent),
         (link, link.parent),
     ):
-        text = failure(call, capsys, *detector, given, '-o', out)
+        text = failure(call, capsys, *detector, given, '--out', out)
         picture = Path(out) / '1.jpg'
         assert f'the picture {picture} would overwrite a file' in text
     assert image.read_bytes() == before
     assert len(list(image.parent.iterdir())) == 2
     # Beside an image that has another name, it overwrites nothing.
     image.rename(image.with_name('2.jpg'))
-    call(*detector, other, '--device', 'cpu', '-o', image.parent)
+    call(*detector, other, '--device', 'cpu', '--out', image.parent)
     assert sorted(path.name for path in image.parent.iterdir()) == [
         *('1.jpg', '1.png', '2.jpg')
     ]
@@ -151,7 +176,7 @@ def test_no_picture_overwrites_an_image(
 @pytest.mark.parametrize('shape', [(1, 1), (20, 4000), (4000, 20)])
 def test_draws_any_size(detector, call, tmp_path, shape):
     image = write_image(tmp_path / 'images' / 'image.png', *shape)
-    call(*detector, image, '--device', 'cpu', '-o', tmp_path / 'out')
+    call(*detector, image, '--device', 'cpu', '--out', tmp_path / 'out')
     picture = cv2.imread(str(tmp_path / 'out' / 'image.jpg'))
     assert picture.shape[1] == 856
     assert picture.std() > 20
@@ -172,7 +197,7 @@ def test_detectors_that_see_other_images_are_not_drawn_as_one(
         "    dict(type='Resize', scale=(96, 96), keep_ratio=True),\n"
         "    dict(type='PackDetInputs')]))\n"
     )
-    out = ('--device', 'cpu', '-o', tmp_path / 'out')
+    out = ('--device', 'cpu', '--out', tmp_path / 'out')
     other = ('--baseline', config, baseline[1])
     text = failure(call, capsys, *detector, image, *other, *out)
     assert '(40, 60) and (60, 40)' in text
@@ -185,7 +210,8 @@ def test_models_of_one_file_name_have_their_own(detector, tmp_path):
     twin = tmp_path / config.name
     twin.write_text(f"_base_ = '{config}'\n")
     tool = load_tool(TOOL)
-    sources = [(str(path), str(checkpoint)) for path in (config, twin)]
+    configs = map(Config.fromfile, (config, twin))
+    sources = [(each, str(checkpoint)) for each in configs]
     (first, _), (second, _) = tool.load_models(sources, 'cpu')
     assert first == f'{config.parent.name}_{config.name}'
     assert second == f'{tmp_path.name}_{config.name}'
@@ -195,7 +221,7 @@ def test_says_what_is_wrong_with_a_model(
     detector, baseline, call, tiny_data, tmp_path, capsys
 ):
     image = tiny_data / 'images' / '1.png'
-    rest = (image, '-o', tmp_path)
+    rest = (image, '--out', tmp_path)
     config, checkpoint = detector
     text = failure(call, capsys, config, tmp_path / 'no.pth', *rest)
     assert 'no.pth' in text

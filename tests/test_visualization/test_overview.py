@@ -95,6 +95,22 @@ def test_the_surest_cell_has_the_surest_colour():
         assert seen == pytest.approx(vague, abs=0.02)
 
 
+@pytest.mark.parametrize('offset', [0.0, 0.5])
+@pytest.mark.parametrize('side', [64, 50])
+def test_no_pixel_of_the_image_is_left_uncovered(offset, side):
+    """Whether anchors begin at the image's corner or half a cell into it."""
+    stage = first_stage(3)
+    stage.head.prior_generator.center_offset = offset
+    image = IMAGE[:side, :side]
+    figure = draw_overview(image, [('KL-RPN', stage)])
+    pixels = render(figure, DPI)
+    for ax in figure.axes:
+        if 'stride' in ax.get_title():
+            for x in (0.5, side / 2, side - 0.5):
+                for y in (0.5, side / 2, side - 0.5):
+                    assert pixel(figure, pixels, ax, x, y).min() < 0.9
+
+
 def test_one_scale_for_all_maps():
     figure = draw_overview(IMAGE, [('KL-RPN', first_stage(2))])
     heats = [ax.images[1] for ax in figure.axes if 'stride' in ax.get_title()]

@@ -63,7 +63,10 @@ def test_draws_the_top_proposals(stds, patches):
     ax = Figure().subplots()
     draw_proposals(ax, IMAGE, proposals(5, stds), top=3)
     assert len(ax.patches) == patches
-    assert ax.patches[-1].get_xy() == (1, 2)  # the best lies on top
+    # The best lies on top, and no band on a box.
+    boxes = [patch.get_xy() for patch in ax.patches[-3:]]
+    assert boxes == [(3, 4), (2, 3), (1, 2)]
+    assert all(band.get_alpha() < 0.2 for band in ax.patches[:-3])
 
 
 def test_draws_no_proposal():
@@ -95,3 +98,31 @@ def test_draws_a_std_map_over_the_whole_image():
     ax = Figure().subplots()
     heat = draw_std_map(ax, IMAGE, torch.rand(4, 6))
     assert heat.get_extent() == [0, 60, 40, 0]
+
+
+@pytest.mark.parametrize(
+    ('extent', 'expected', 'shape'),
+    [
+        # Cells of 16 pixels around the anchors of a grid that begins at the
+        # corner: the last ones end before the image, and are continued.
+        ((-8, 56, 40, -8), [-8, 72, 40, -8], (3, 5)),
+        ((-8, 56, 24, -24), [-8, 72, 40, -24], (4, 5)),
+        ((4, 68, 36, -12), [-12, 68, 52, -12], (4, 5)),
+        ((0, 64, 48, 0), [0, 64, 48, 0], (3, 4)),
+    ],
+)
+def test_a_std_map_ends_nowhere_before_its_image(extent, expected, shape):
+    ax = Figure().subplots()
+    stds = torch.rand(3, 4)
+    heat = draw_std_map(ax, IMAGE, stds, extent)
+    assert heat.get_extent() == expected
+    cells = heat.get_array().data
+    assert cells.shape == shape
+    left = int((extent[0] - expected[0]) / 16)
+    np.testing.assert_array_equal(cells[:3, left : left + 4], stds)
+    np.testing.assert_array_equal(cells[-1, left : left + 4], stds[-1])
+    np.testing.assert_array_equal(
+        cells[:3, -1 if left == 0 else 0], stds[:, -1 if left == 0 else 0]
+    )
+    assert ax.get_xlim() == (0, 60)
+    assert ax.get_ylim() == (40, 0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Show whether proposals know how sure they are: tables and pictures.
+"""Measure whether proposals know how sure they are, and draw it.
 
 For each pair of a config and a checkpoint, on the images of test_dataloader:
 whether KL-RPN's stds are those of the errors, as predicted and with the factor
@@ -8,9 +8,7 @@ ordinary RPN's, are the probability of an object. Checkpoints of one config,
 such as several seeds, share a row: the mean and, in brackets, the range.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -28,7 +26,12 @@ from mmdet_klrpn.evaluation.functional import (
     reliability_diagram,
     std_calibration,
 )
-from mmdet_klrpn.utils import distinct_names
+from mmdet_klrpn.utils import (
+    ToolParser,
+    distinct_names,
+    one_line_errors,
+    read_config,
+)
 from mmdet_klrpn.visualization import draw_coverage, draw_reliability
 
 matplotlib.use('Agg')
@@ -56,7 +59,7 @@ OBJECTNESS_COLUMNS = {
 
 
 def measure(
-    config: str, checkpoint: str, proposals: int, images: int
+    stage: FirstStageErrors, top: int, images: int
 ) -> Tuple[Dict[str, Dict[str, float]], Dict[str, ProposalErrors]]:
     """Run a first stage over the test images.
 
@@ -65,11 +68,10 @@ def measure(
         'objectness' and, if there are stds, for these 'as predicted' and,
         scaled by the factor of the training images, 'recalibrated'.
     """
-    stage = FirstStageErrors(config, checkpoint)
-    given = stage.errors('test', proposals, images)
+    given = stage.errors('test', top, images)
     figures, errors = {}, {}
     if len(given.errors):
-        train = stage.errors('train', proposals, images)
+        train = stage.errors('train', top, images)
         factor = fit_std_scale(train.errors, train.stds)
         for kind, scale in (('as predicted', 1.0), ('recalibrated', factor)):
             errors[kind] = given._replace(stds=scale * given.stds)
@@ -135,15 +137,20 @@ def draw(
     plt.close(figure)
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
         'pairs', nargs='+', metavar='CONFIG CHECKPOINT', help='one or more'
     )
-    parser.add_argument('-o', '--out-dir', type=Path, required=True)
+    parser.add_cfg_options()
+    parser.add_device()
     parser.add_argument(
-        '--proposals', type=int, default=100, help='of an image, the best'
+        '--out', type=Path, required=True, help='folder to write'
+    )
+    parser.add_argument(
+        '--top', type=int, default=100, help='proposals of an image to take'
     )
     parser.add_argument(
         '--images', type=int, default=2000, help='of a split, at most'
@@ -155,21 +162,23 @@ def main() -> None:
     runs: List[dict] = []
     errors: Dict[Tuple[str, str], List[ProposalErrors]] = {}
     models = distinct_names(configs)
-    for model, *pair in zip(models, configs, checkpoints):
+    args.out.mkdir(parents=True, exist_ok=True)
+    for model, name, checkpoint in zip(models, configs, checkpoints):
         try:
-            figures, own = measure(*pair, args.proposals, args.images)
-        except (OSError, ValueError) as error:
-            sys.exit(f'{", ".join(pair)}: {error}')
-        runs.append(dict(model=model, checkpoint=pair[1], **figures))
+            config = read_config(name, args.cfg_options)
+            stage = FirstStageErrors(config, checkpoint, args.device)
+            figures, own = measure(stage, args.top, args.images)
+        except ValueError as error:
+            raise ValueError(f'{name}, {checkpoint}: {error}') from error
+        runs.append(dict(model=model, checkpoint=checkpoint, **figures))
         for kind, value in own.items():
             errors.setdefault((model, kind), []).append(value)
-    args.out_dir.mkdir(parents=True, exist_ok=True)
     tables = format_tables(runs)
-    (args.out_dir / 'tables.md').write_text(f'{tables}\n')
+    (args.out / 'tables.md').write_text(f'{tables}\n')
     text = json.dumps(runs, indent=1)
-    (args.out_dir / 'figures.json').write_text(f'{text}\n')
-    draw(errors, args.out_dir / 'reliability.png')
-    print(f'\n{tables}\n\npicture: {args.out_dir / "reliability.png"}')
+    (args.out / 'figures.json').write_text(f'{text}\n')
+    draw(errors, args.out / 'reliability.png')
+    print(f'\n{tables}\n\npicture: {args.out / "reliability.png"}')
 
 
 if __name__ == '__main__':

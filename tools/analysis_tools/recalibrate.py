@@ -4,10 +4,9 @@
 The factor minimises the negative log-likelihood of the errors of proposals on
 the training images, seen as in a test. The config inherits the given one and
 changes nothing but the stds that proposals carry: no score, box or loss.
+Settings by --cfg-options hold for the fit alone and are not written.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -16,12 +15,13 @@ from mmdet_klrpn.apis import rpn_head
 from mmdet_klrpn.evaluation import FirstStageErrors
 from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
 from mmdet_klrpn.models import KLRPNHead
+from mmdet_klrpn.utils import ToolParser, one_line_errors, read_config
 from mmdet_klrpn.utils.conversion import find_rpn_head
 from mmdet_klrpn.utils.inheriting_config import base_name, render
 
 
 def recalibrate(
-    config: str, checkpoint: str, out: Path, proposals: int, images: int
+    stage: FirstStageErrors, out: Path, top: int, images: int
 ) -> str:
     """Fit the factor on the best proposals and write the config ``out``.
 
@@ -29,13 +29,9 @@ def recalibrate(
         str: What changed, in a line for users.
 
     Raises:
-        ValueError: If the detector has no KLRPNHead, or none of its proposals
-            is on an object.
-        FileExistsError: If there is a file already.
+        ValueError: If the detector has no KLRPNHead, or too few of its
+            proposals are on an object.
     """
-    if out.exists():
-        raise FileExistsError(f'{out} exists already')
-    stage = FirstStageErrors(config, checkpoint)
     place = '.'.join(find_rpn_head(stage.config))
     head = rpn_head(stage.model)
     if not isinstance(head, KLRPNHead):
@@ -43,15 +39,10 @@ def recalibrate(
             f'{place}.type must be KLRPNHead, which predicts stds, but got '
             f'{type(head).__name__}'
         )
-    _, _, errors, stds, sizes = stage.errors('train', proposals, images)
-    if len(errors) == 0:
-        raise ValueError(
-            'no proposal is on an object of train_dataloader.dataset: take '
-            'a trained checkpoint, or more --proposals of an image'
-        )
+    _, _, errors, stds, sizes = stage.errors('train', top, images)
     # The stds at hand have the scale of the given config already.
     scale = float(f'{head.std_scale * fit_std_scale(errors, stds):.4g}')
-    write(Path(config), scale, out)
+    write(Path(stage.config.filename), scale, out)
     before, after = (
         std_calibration(errors, stds * factor, sizes)
         for factor in (1, scale / head.std_scale)
@@ -78,23 +69,27 @@ def write(config: Path, scale: float, out: Path) -> None:
     out.write_text(render(dict(_base_=base_name(config, out), **overrides)))
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('-o', '--out', type=Path, required=True)
+    parser = ToolParser(description=__doc__)
+    parser.add_detector()
+    parser.add_device()
     parser.add_argument(
-        '--proposals', type=int, default=100, help='of an image, the best'
+        '--out', type=Path, required=True, help='the config to write'
+    )
+    parser.add_argument(
+        '--top', type=int, default=100, help='proposals of an image to fit on'
     )
     parser.add_argument(
         '--images', type=int, default=2000, help='to fit on, at most'
     )
     args = parser.parse_args()
-    try:
-        print(recalibrate(**vars(args)))
-    except (OSError, ValueError) as error:
-        sys.exit(f'{args.config}: {error}')
+    if args.out.exists():
+        raise FileExistsError(f'{args.out} exists already')
+    config = read_config(args.config, args.cfg_options)
+    stage = FirstStageErrors(config, args.checkpoint, args.device)
+    print(recalibrate(stage, args.out, args.top, args.images))
 
 
 if __name__ == '__main__':

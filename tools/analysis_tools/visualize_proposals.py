@@ -1,35 +1,44 @@
 #!/usr/bin/env python
-"""Draw what a detector's first stage proposes, and how sure it is where.
+"""Draw what a first stage proposes, and how sure it is where.
 
 For each image a JPEG with its name: the best proposals with a band of one
 standard deviation around each edge, the baseline's beside them if one is
 given, and the standard deviation over the image for each level of KL-RPN.
+--ground-truth shows the objects too, of images of the test set.
 """
 
-import argparse
 from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 from mmcv.transforms import Compose
 from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
 from torch import nn
 
 import mmdet_klrpn  # noqa: F401
 from mmdet_klrpn.apis import load_detector, propose, rpn_head
-from mmdet_klrpn.utils import distinct_names
+from mmdet_klrpn.evaluation.split_items import split_items
+from mmdet_klrpn.utils import (
+    ToolParser,
+    distinct_names,
+    one_line_errors,
+    read_config,
+)
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 Model = Tuple[str, nn.Module]
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a detector with an RPN')
-    parser.add_argument('checkpoint', help='its trained weights')
-    parser.add_argument('images', nargs='+', type=Path, metavar='image')
+    parser = ToolParser(description=__doc__)
+    parser.add_detector()
+    parser.add_argument(
+        'images', nargs='+', type=Path, metavar='image', help='to draw'
+    )
     parser.add_argument(
         '--baseline',
         nargs=2,
@@ -37,30 +46,44 @@ def main() -> None:
         help='a detector to draw beside it, such as one with an ordinary RPN',
     )
     parser.add_argument(
-        '--top', type=int, default=30, help='how many proposals to draw'
+        '--ground-truth',
+        action='store_true',
+        help='draw the objects too; the images are of test_dataloader',
     )
-    parser.add_argument('--device', default=get_device())
-    parser.add_argument('-o', '--out-dir', type=Path, required=True)
+    parser.add_argument(
+        '--top', type=int, default=30, help='proposals of an image to draw'
+    )
+    parser.add_device()
+    parser.add_argument(
+        '--out', type=Path, required=True, help='folder to write'
+    )
     args = parser.parse_args()
-    try:
-        if args.top < 1:
-            raise ValueError(f'--top must be at least 1, but got {args.top}')
-        names = distinct_names(args.images)
-        pictures = [args.out_dir / f'{name}.jpg' for name in names]
-        check_images(args.images, pictures)
-        sources = [(args.config, args.checkpoint)]
-        if args.baseline:
-            sources.insert(0, tuple(args.baseline))
-        models = load_models(sources, args.device)
-        args.out_dir.mkdir(parents=True, exist_ok=True)
-        for path, picture in zip(args.images, pictures):
-            draw(path, models, args.top, picture)
-            print(picture)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    if args.top < 1:
+        raise ValueError(f'--top must be at least 1, but got {args.top}')
+    names = distinct_names(args.images)
+    pictures = [args.out / f'{name}.jpg' for name in names]
+    check_images(args.images, pictures)
+    config = read_config(args.config, args.cfg_options)
+    sources = [(config, args.checkpoint)]
+    if args.baseline:
+        sources.insert(0, (read_config(args.baseline[0]), args.baseline[1]))
+    models = load_models(sources, args.device)
+    objects: Dict[Path, np.ndarray] = {}
+    if args.ground_truth:
+        objects = ground_truth(config, args.images)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for path, picture in zip(args.images, pictures):
+        draw(path, models, args.top, picture, objects.get(path))
+        print(picture)
 
 
-def draw(path: Path, models: Sequence[Model], top: int, picture: Path) -> None:
+def draw(
+    path: Path,
+    models: Sequence[Model],
+    top: int,
+    picture: Path,
+    truth: Optional[np.ndarray],
+) -> None:
     """Draw the best proposals of named models for an image, as a JPEG.
 
     Raises:
@@ -79,7 +102,7 @@ def draw(path: Path, models: Sequence[Model], top: int, picture: Path) -> None:
             f'sizes, {" and ".join(map(str, sorted(shapes)))}: draw them one '
             'by one, without --baseline'
         )
-    figure = draw_overview(images[-1], stages, top)
+    figure = draw_overview(images[-1], stages, top, truth)
     figure.savefig(picture, dpi=80, pil_kwargs=dict(quality=85))
 
 
@@ -98,8 +121,31 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
         if picture.exists() and picture.parent.resolve() in folders:
             raise ValueError(
                 f'the picture {picture} would overwrite a file in a folder of '
-                'images: name another --out-dir'
+                'images: name another --out'
             )
+
+
+def ground_truth(
+    config: Config, images: Sequence[Path]
+) -> Dict[Path, np.ndarray]:
+    """Boxes (n, 4) of each image, as the test set of a config has them.
+
+    Raises:
+        ValueError: If an image is not in it.
+    """
+    infos = (data.get_data_info(i) for data, i in split_items(config, 'test'))
+    known = {Path(info['img_path']).resolve(): info for info in infos}
+    found = {}
+    for path in images:
+        if path.resolve() not in known:
+            raise ValueError(
+                f'{path} is not an image of test_dataloader.dataset, whose '
+                'objects --ground-truth draws: leave one of them out'
+            )
+        objects = known[path.resolve()]['instances']
+        boxes = [x['bbox'] for x in objects if not x['ignore_flag']]
+        found[path] = np.array(boxes, dtype=float).reshape(-1, 4)
+    return found
 
 
 def load_image(model: nn.Module, path: Path) -> dict:
@@ -115,7 +161,7 @@ def load_image(model: nn.Module, path: Path) -> dict:
 
 
 def load_models(
-    sources: Sequence[Tuple[str, str]], device: str
+    sources: Sequence[Tuple[Config, str]], device: str
 ) -> List[Model]:
     """Detectors of configs and checkpoints, named after their configs.
 
@@ -124,7 +170,7 @@ def load_models(
             of its config.
     """
     models = []
-    names = distinct_names([config for config, _ in sources])
+    names = distinct_names([config.filename for config, _ in sources])
     for name, (config, checkpoint) in zip(names, sources):
         model = load_detector(config, checkpoint, device)
         rpn_head(model)

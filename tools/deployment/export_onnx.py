@@ -2,14 +2,16 @@
 """Export the dense part of a detector with KL-RPN to ONNX.
 
 Of each level, the log-variances and the encoded offsets, from its features or,
-with --images, from images. The file is then run in ONNX Runtime at other batch
-and map sizes than it was traced with, and compared. See docs/deployment.md.
+with --from-images, from images. The file is then run in ONNX Runtime at other
+batch and map sizes than it was traced with, and compared. See
+docs/deployment.md.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Optional
+
+from mmengine.config import Config
 
 from mmdet_klrpn.apis import load_detector
 from mmdet_klrpn.deployment import (
@@ -20,19 +22,24 @@ from mmdet_klrpn.deployment import (
     export_onnx,
     find_kl_rpn,
 )
-from mmdet_klrpn.utils import check_output
+from mmdet_klrpn.utils import (
+    ToolParser,
+    check_output,
+    one_line_errors,
+    read_config,
+)
 
 
 def export(
-    config: str, checkpoint: Optional[str], out: Path, images: bool
+    config: Config, checkpoint: Optional[str], out: Path, from_images: bool
 ) -> float:
     """Export, and compare with ONNX Runtime.
 
     Args:
-        config (str): Config file.
+        config (Config): The detector's.
         checkpoint (str, optional): Checkpoint; random weights without.
         out (Path): The file to write.
-        images (bool): From images, not from features.
+        from_images (bool): Export backbone and neck as well.
 
     Returns:
         float: The largest absolute difference of any output.
@@ -40,31 +47,38 @@ def export(
     Raises:
         ValueError: If the file to write is one that is read.
     """
-    check_output(out, config, checkpoint)
+    check_output(out, config.filename, checkpoint)
     model = load_detector(config, checkpoint)
     detector, head = find_kl_rpn(model)
-    module = ImageOutputs(detector, head) if images else HeadOutputs(head)
+    if head.second_look is not None:
+        print(
+            f'{out}: the second look is not exported; boxes, scores and stds '
+            'of the file are those of the first look',
+            file=sys.stderr,
+        )
+    module = HeadOutputs(head)
+    if from_images:
+        module = ImageOutputs(detector, head)
     export_onnx(module, out, describe(model, head))
     return check_onnx(out, module)
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint', nargs='?')
-    parser.add_argument('-o', '--out', type=Path, required=True)
+    parser = ToolParser(description=__doc__)
+    parser.add_detector(nargs='?', help='its weights, random without')
     parser.add_argument(
-        '--images',
+        '--out', type=Path, required=True, help='the ONNX file to write'
+    )
+    parser.add_argument(
+        '--from-images',
         action='store_true',
         help='from images, through backbone and neck',
     )
     args = parser.parse_args()
-    try:
-        worst = export(args.config, args.checkpoint, args.out, args.images)
-    except Exception as error:  # whatever a model's own code may raise
-        line = ' '.join(str(error).split()) or type(error).__name__
-        sys.exit(f'{args.config}: {line}')
+    config = read_config(args.config, args.cfg_options)
+    worst = export(config, args.checkpoint, args.out, args.from_images)
     print(
         f'{args.out}: written, and at two other sizes at most {worst:.1e} '
         'from PyTorch in ONNX Runtime'

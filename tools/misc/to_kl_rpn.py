@@ -6,13 +6,12 @@ changes the head alone: a few lines, to be trained as any other. A detector
 without an anchor-based RPN is refused, with the reason.
 """
 
-import argparse
 import re
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmdet_klrpn.utils import ToolParser, one_line_errors
 from mmdet_klrpn.utils.conversion import (
     resolve_config,
     root_cause,
@@ -57,17 +56,16 @@ def write(name: str, out: Path) -> None:
     out.write_text(evaluator.sub(PROPOSAL_FAST, text, count=1))
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='mask-rcnn_r50_fpn_1x_coco.py, say')
-    parser.add_argument('-o', '--out', type=Path, required=True)
+    parser = ToolParser(description=__doc__)
+    parser.add_argument('config', help='such as mask-rcnn_r50_fpn_1x_coco.py')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='the config to write'
+    )
     args = parser.parse_args()
-    try:
-        write(args.config, args.out)
-    except Exception as error:  # whatever a config's own code may raise
-        line = ' '.join(str(error).split()) or type(error).__name__
-        sys.exit(f'{args.config}: {line}')
+    write(args.config, args.out)
     print(f'{args.out}: {args.config} with KL-RPN')
 
 

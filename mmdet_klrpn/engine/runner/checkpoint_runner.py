@@ -12,6 +12,7 @@ from mmdet_klrpn.apis.checkpoint_heads import (
     watch_heads,
     wrong_heads,
 )
+from mmdet_klrpn.apis.head_places import check_head_places
 from mmdet_klrpn.datasets.training_classes import check_training_classes
 from mmdet_klrpn.models import KLRPNHead
 
@@ -25,12 +26,22 @@ _OF_A_TRAINING = ('meta', 'epoch', 'iter', 'message_hub')
 class CheckpointRunner(Runner):
     """Runner that names a checkpoint that is broken or another model's.
 
-    It also names classes to train on that the annotations do not have.
+    It also names classes to train on that the annotations do not have, and a
+    KLRPNHead in a place of another head.
 
     Files that load and fit are treated as by mmengine's Runner, and so are
     URLs. The tools of this package use it; in any other command of mmdet,
     ``runner_type = 'CheckpointRunner'`` in a config does.
     """
+
+    def build_model(self, model: Union[nn.Module, dict]) -> nn.Module:
+        """Build the model, if each KLRPNHead in it is a detector's RPN head.
+
+        Raises:
+            ValueError: If one is not.
+        """
+        check_head_places(model)
+        return super().build_model(model)
 
     def build_train_loop(self, loop: Union[BaseLoop, dict]) -> BaseLoop:
         """Build the training loop, and see that each class has annotations.

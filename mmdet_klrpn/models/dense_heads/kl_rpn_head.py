@@ -9,7 +9,7 @@ Vocabulary and shapes, for the whole file:
 """
 
 import math
-from typing import Dict, List, Tuple, Union
+from typing import Dict, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -18,9 +18,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import (
     ConfigType,
-    InstanceList,
     OptConfigType,
-    OptInstanceList,
     reduce_mean,
 )
 from mmengine.dist import get_world_size
@@ -34,16 +32,20 @@ from mmdet_klrpn.models.task_modules import (
     sample_stratified,
 )
 
-from .finite import check_losses
 from .kl_rpn_weights import KLRPNWeightsMixin
 from .log_variance import log_variance, logit_objectness, objectness
+from .second_look_mixin import SecondLookMixin
 from .sparse_proposals import SparseProposalsMixin
-from .sparse_sampling import SparseSamplingMixin
+from .sparse_sampling import Samples, SparseSamplingMixin
 
 
 @MODELS.register_module()
 class KLRPNHead(
-    KLRPNWeightsMixin, SparseSamplingMixin, SparseProposalsMixin, RPNHead
+    KLRPNWeightsMixin,
+    SecondLookMixin,
+    SparseSamplingMixin,
+    SparseProposalsMixin,
+    RPNHead,
 ):
     """RPN head whose score is trained by the KL divergence of box offsets.
 
@@ -104,7 +106,8 @@ class KLRPNHead(
             nothing else, which makes them true to the errors: most of the
             predicted variance is the doubt whether there is an object.
             Defaults to 0.35.
-        **kwargs: Further arguments of :class:`RPNHead`.
+        **kwargs: ``second_look``, see :class:`SecondLookMixin`, and arguments
+            of :class:`RPNHead`.
 
     Raises:
         ValueError: If an option is out of its range, ``reg_decoded_bbox`` is
@@ -158,6 +161,7 @@ class KLRPNHead(
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
         self.min_std = min_std
+        self.divergence_advice = f'raise rpn_head.min_std={min_std}'
         self.std_scale = std_scale
         self.loss_kl = MODELS.build(loss_kl)
         self.loss_mean = loss_mean and MODELS.build(loss_mean)
@@ -217,24 +221,15 @@ class KLRPNHead(
         """Log-variances of encoded offsets, of logits of any shape."""
         return log_variance(logits, self.min_std, self.neg_std)
 
-    def loss_by_feat(
-        self,
-        logits: List[Tensor],
-        bbox_preds: List[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList = None,
+    def _losses(
+        self, logits: Tensor, mean: Tensor, samples: Samples
     ) -> Dict[str, Tensor]:
-        """Sum of the sampled anchors' losses, over their number.
+        """Sum of the samples' losses, over their number.
 
         Args:
-            logits (list[Tensor]): Per level, (N, A * S, H, W).
-            bbox_preds (list[Tensor]): Means per level, (N, A * 4, H, W).
-            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in input
-                pixels and ``labels`` (n, ) of each image.
-            batch_img_metas (list[dict]): Meta information of each image.
-            batch_gt_instances_ignore (list[InstanceData], optional): Regions
-                whose anchors are not sampled.
+            logits (Tensor): (n, S).
+            mean (Tensor): (n, 4), in encoded offsets.
+            samples (Samples): Their n samples.
 
         Returns:
             dict[str, Tensor]: Scalars: the divergences ``loss_rpn_pos`` and
@@ -242,24 +237,9 @@ class KLRPNHead(
             and, logged but not summed into the total, the positives per image
             ``rpn_num_pos`` and the mean std, in encoded offsets, of positives
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
-
-        Raises:
-            ValueError: If no anchor lies inside an image, or a box is not
-                finite.
-            FloatingPointError: If a loss is not finite; under autocast, where
-                a gradient scaler skips the step, if several in a row are not.
         """
-        grid, samples = self.sample_anchors(
-            logits,
-            batch_gt_instances,
-            batch_img_metas,
-            batch_gt_instances_ignore,
-        )
-        rows, mean = grid.gather(
-            samples.images, samples.anchors, logits, bbox_preds
-        )
         num_pos = len(samples.targets)
-        log_var = self.log_variances(rows)
+        log_var = self.log_variances(logits)
         log_vars = log_var.tensor_split([num_pos])
         avg_factor = samples.avg_factor
         if get_world_size() > 1:
@@ -269,12 +249,10 @@ class KLRPNHead(
             mean[:num_pos], log_vars[0], samples.targets, avg_factor
         )
         losses['loss_rpn_neg'] = self._loss_neg(log_vars[1], avg_factor)
-        advice = f'raise rpn_head.min_std={self.min_std}'
-        self._num_skipped = check_losses(losses, self._num_skipped, advice)
         stds = (0.5 * log_var.detach()).exp().tensor_split([num_pos])
         return dict(
             losses,
-            rpn_num_pos=log_var.new_full((), num_pos / len(batch_img_metas)),
+            rpn_num_pos=log_var.new_full((), num_pos / samples.num_images),
             rpn_pos_std=_mean(stds[0]),
             rpn_neg_std=_mean(stds[1]),
         )

@@ -56,7 +56,8 @@ class SparseProposalsMixin:
             cls_scores (list[Tensor]): Per level, (N, A * S, H, W).
             bbox_preds (list[Tensor]): Encoded offsets per level, (N, A * 4,
                 H, W).
-            score_factors (list[Tensor], optional): Unused, as in RPNHead.
+            score_factors (list[Tensor], optional): The features of each level,
+                (N, C, H, W), for a second look. Unused without one.
             batch_img_metas (list[dict]): Meta information of each image.
             cfg (ConfigDict, optional): Replaces ``test_cfg``.
             rescale (bool): Whether to return boxes in pixels of the original
@@ -76,7 +77,7 @@ class SparseProposalsMixin:
         maps = [
             [x.detach() for x in levels] for levels in (cls_scores, bbox_preds)
         ]
-        args = (*maps, batch_img_metas, cfg, rescale)
+        args = (*maps, score_factors, batch_img_metas, cfg, rescale)
         proposals, are_finite = self._predict(*args)
         finite = are_finite.tolist()
         if all(finite):
@@ -94,6 +95,7 @@ class SparseProposalsMixin:
         self,
         cls_scores: List[Tensor],
         bbox_preds: List[Tensor],
+        features: Optional[List[Tensor]],
         batch_img_metas: List[dict],
         cfg: ConfigDict,
         rescale: bool,
@@ -103,34 +105,20 @@ class SparseProposalsMixin:
 
         With ``drop`` anchors that are not finite are not selected.
         """
-        grid = grid_of_maps(self.prior_generator, cls_scores)
-        # 1. Select the best anchors of each level, before NMS.
-        index = self._best_anchors(
-            cls_scores, bbox_preds, cfg.get('nms_pre', -1), drop
+        results = self._candidates(
+            cls_scores,
+            bbox_preds,
+            batch_img_metas,
+            cfg.get('nms_pre', -1),
+            drop,
         )
-        num_images, count = index.shape
-        anchors = grid.locate(index.flatten())
-        images = torch.arange(num_images, device=index.device)
-        images = images[:, None].expand_as(index).flatten()
-        # (N * M, S) and (N * M, 4)
-        cls_score, deltas = grid.gather(
-            images, anchors, cls_scores, bbox_preds
-        )
-        # 2. Decode and describe them, all images at once.
-        priors = grid.boxes(anchors, cls_score.dtype)
-        bboxes = self._decode(priors, deltas, batch_img_metas)
-        numbers = torch.cat([cls_score, deltas, get_box_tensor(bboxes)], dim=1)
-        is_finite = torch.isfinite(numbers).all(dim=1)
+        if self.second_look is not None:
+            results = self._look_again(results, features, batch_img_metas)
+        num_images = len(batch_img_metas)
+        count = len(results) // num_images
         # They are on the host once NMS has waited for the device.
-        are_finite = is_finite.view(num_images, count).all(dim=1)
+        are_finite = results.is_finite.view(num_images, count).all(dim=1)
         are_finite = are_finite.to('cpu', non_blocking=True)
-        results = InstanceData(
-            bboxes=bboxes,
-            level_ids=grid.levels[anchors.base],
-            is_finite=is_finite,
-            **self._describe(priors, deltas, cls_score),
-        )
-        # 3. NMS, image by image.
         proposals = [
             self._bbox_post_process(
                 results[i * count : (i + 1) * count],
@@ -141,6 +129,39 @@ class SparseProposalsMixin:
             for i, img_meta in enumerate(batch_img_metas)
         ]
         return proposals, are_finite
+
+    def _candidates(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_img_metas: List[dict],
+        nms_pre: int,
+        drop: bool = False,
+    ) -> InstanceData:
+        """Each level's best anchors, decoded and described, before NMS.
+
+        Returns:
+            InstanceData: Of N * M anchors, image by image: ``bboxes``,
+            ``level_ids``, ``is_finite``, and the fields of ``_describe``.
+        """
+        grid = grid_of_maps(self.prior_generator, cls_scores)
+        index = self._best_anchors(cls_scores, bbox_preds, nms_pre, drop)
+        anchors = grid.locate(index.flatten())
+        images = torch.arange(len(index), device=index.device)
+        images = images[:, None].expand_as(index).flatten()
+        # (N * M, S) and (N * M, 4)
+        cls_score, deltas = grid.gather(
+            images, anchors, cls_scores, bbox_preds
+        )
+        priors = grid.boxes(anchors, cls_score.dtype)
+        bboxes = self._decode(priors, deltas, batch_img_metas)
+        numbers = torch.cat([cls_score, deltas, get_box_tensor(bboxes)], dim=1)
+        return InstanceData(
+            bboxes=bboxes,
+            level_ids=grid.levels[anchors.base],
+            is_finite=torch.isfinite(numbers).all(dim=1),
+            **self._describe(priors, deltas, cls_score),
+        )
 
     def _best_anchors(
         self,

@@ -5,7 +5,7 @@ Shapes, for this file:
     R     anchors of an image over all levels, the sum of A * H * W
 """
 
-from typing import List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import torch
 from mmdet.models.task_modules.samplers import RandomSampler
@@ -25,7 +25,7 @@ from mmdet_klrpn.models.task_modules import (
     why_not_on_grid,
 )
 
-from .finite import check_boxes
+from .finite import check_boxes, check_losses
 
 
 class Samples(NamedTuple):
@@ -37,6 +37,7 @@ class Samples(NamedTuple):
         targets (Tensor): (p, 4) encoded offsets of the p positives.
         labels (Tensor): (p, ).
         avg_factor (int): What to divide the sum of losses by.
+        num_images (int): N.
     """
 
     images: Tensor
@@ -44,6 +45,7 @@ class Samples(NamedTuple):
     targets: Tensor
     labels: Tensor
     avg_factor: int
+    num_images: int
 
 
 class SparseSamplingMixin:
@@ -58,6 +60,54 @@ class SparseSamplingMixin:
         self._logged: Set[str] = set()
         # Steps in a row that were left to a gradient scaler to skip.
         self._num_skipped = 0
+
+    # What else may be done where a loss is not finite.
+    divergence_advice = ''
+
+    def loss_by_feat(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
+    ) -> Dict[str, Tensor]:
+        """Losses of the sampled anchors.
+
+        Args:
+            cls_scores (list[Tensor]): Logits per level, (N, A * S, H, W).
+            bbox_preds (list[Tensor]): Encoded offsets per level, (N, A * 4,
+                H, W).
+            *args: With a second look the features, list[Tensor], per level
+                (N, C, H, W). Then, as of RPNHead, ``batch_gt_instances``, with
+                ``bboxes`` (n, 4) in input pixels and ``labels`` (n, ) of each
+                image; ``batch_img_metas``; and ``batch_gt_instances_ignore``,
+                optional, regions whose anchors are not sampled.
+
+        Returns:
+            dict[str, Tensor]: Scalars: the losses, ``loss_rpn_*``, of which
+            those with ``loss_rpn_second_*`` are the second look's, and what
+            is logged but not summed into the total.
+
+        Raises:
+            ValueError: If no anchor lies inside an image, or a box is not
+                finite.
+            FloatingPointError: If a loss is not finite; under autocast, where
+                a gradient scaler skips the step, if several in a row are not.
+        """
+        if self.reg_decoded_bbox:
+            losses = super().loss_by_feat(cls_scores, bbox_preds, *args)
+        else:
+            losses = self._sparse_losses(cls_scores, bbox_preds, *args)
+        self._num_skipped = check_losses(
+            losses, self._num_skipped, self.divergence_advice
+        )
+        return losses
+
+    def _sparse_losses(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
+    ) -> Dict[str, Tensor]:
+        """Losses by the sampled anchors' predictions alone."""
+        grid, samples = self.sample_anchors(cls_scores, *args)
+        logits, deltas = grid.gather(
+            samples.images, samples.anchors, cls_scores, bbox_preds
+        )
+        return self._losses(logits, deltas, samples)
 
     def sample_anchors(
         self,
@@ -108,8 +158,10 @@ class SparseSamplingMixin:
         images, index = _split(grid, pos, neg)
         priors = grid.columns.index_select(1, index[: len(pos)]).T
         targets = self.bbox_coder.encode(priors, boxes)
-        anchors = grid.locate(index)
-        return grid, Samples(images, anchors, targets, labels, avg_factor)
+        anchors, count = grid.locate(index), len(gt_inds)
+        return grid, Samples(
+            images, anchors, targets, labels, avg_factor, count
+        )
 
     def _positive_weight(self) -> Optional[float]:
         """The weight of a positive, None for 1."""
@@ -201,8 +253,9 @@ class SparseSamplingMixin:
         pos = is_pos.nonzero()[:, 0]
         neg = ((weights > 0) & ~is_pos).nonzero()[:, 0]
         images, index = _split(grid, *map(grid.from_mmdet, (pos, neg)))
-        anchors = grid.locate(index)
-        return Samples(images, anchors, targets[pos], labels[pos], avg_factor)
+        anchors, count = grid.locate(index), len(batch_img_metas)
+        targets, labels = targets[pos], labels[pos]
+        return Samples(images, anchors, targets, labels, avg_factor, count)
 
 
 def _boxes(instances: InstanceData) -> Tensor:

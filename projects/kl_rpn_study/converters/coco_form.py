@@ -1,31 +1,33 @@
-"""Data sets of square images in COCO form."""
+"""Data sets in COCO form."""
 
 import json
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
-Images = Sequence[Tuple[str, List[dict]]]
+Images = Sequence[Tuple[str, Tuple[int, int], List[dict]]]
 
 
-def coco_form(images: Images, size: int, classes: Sequence[str]) -> dict:
+def coco_form(images: Images, classes: Sequence[str]) -> dict:
     """Number images and objects, in their order and from one.
 
     Args:
-        images (Sequence[tuple[str, list[dict]]]): Names of the files, and the
+        images (Sequence[tuple[str, tuple[int, int], list[dict]]]): Names of
+            the files, their width and height in pixels, and the
             `category_id`, `bbox` and `area` of each object.
-        size (int): Width and height of an image, in pixels.
         classes (Sequence[str]): Their names.
 
     Returns:
         dict: As in a COCO file.
     """
     pairs = [
-        (i, each) for i, (_, found) in enumerate(images, 1) for each in found
+        (i, each)
+        for i, (_, _, found) in enumerate(images, 1)
+        for each in found
     ]
     return dict(
         images=[
-            dict(id=i, file_name=name, width=size, height=size)
-            for i, (name, _) in enumerate(images, 1)
+            dict(id=i, file_name=name, width=width, height=height)
+            for i, (name, (width, height), _) in enumerate(images, 1)
         ],
         annotations=[
             dict(id=i, image_id=image, **each, iscrowd=0)

@@ -70,8 +70,10 @@ PACKAGES = {
     'mate-backgrounds': [f'{WALLPAPERS}/*.jpg'],
 }
 
-SPLITS = dict(train=240, test=300)
-TRAIN_SHARE = 0.6  # of the cut-outs of a class, and of the backgrounds
+# Seeded by their order, which therefore stays.
+SPLITS = dict(train=240, test=300, val=150)
+# Of the cut-outs of a class, and of the backgrounds; the rest is val's.
+SHARES = dict(train=0.6, test=0.25)
 SIZE = 352  # of an image, in pixels
 
 
@@ -103,10 +105,15 @@ def find_backgrounds(packages: Path) -> List[Path]:
 def split_paths(
     paths: Sequence[Path], rng: np.random.Generator
 ) -> Dict[str, List[Path]]:
-    """Deal two or more files out to the splits, at least one to each."""
+    """Deal three or more files out to the splits, at least one to each."""
     order = [paths[i] for i in rng.permutation(len(paths))]
-    cut = min(max(round(TRAIN_SHARE * len(paths)), 1), len(paths) - 1)
-    return dict(train=order[:cut], test=order[cut:])
+    last = len(paths) - 1
+    first = min(max(round(SHARES['train'] * len(paths)), 1), last - 1)
+    share = SHARES['train'] + SHARES['test']
+    second = min(max(round(share * len(paths)), first + 1), last)
+    return dict(
+        train=order[:first], test=order[first:second], val=order[second:]
+    )
 
 
 def number_of_objects(rng: np.random.Generator) -> int:
@@ -191,8 +198,8 @@ def write_split(
         scene = compose(photo, list(cut_outs.values()), distractors, rng)
         name = f'{index:04d}.jpg'
         scene.image.save(folder / name, quality=95)
-        images.append((name, scene.objects()))
-    coco = dict(info=info, **coco_form(images, SIZE, list(CLASSES)))
+        images.append((name, scene.image.size, scene.objects()))
+    coco = dict(info=info, **coco_form(images, list(CLASSES)))
     write_coco(out, coco)
 
 

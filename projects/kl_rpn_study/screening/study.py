@@ -31,6 +31,9 @@ _PARTS = dict(
     lr='optim_wrapper.optimizer.lr',
 )
 
+# Options of a second look that training does not depend on.
+_TEST_OPTIONS = ('num', 'power')
+
 
 class Cell(NamedTuple):
     """A row of a question on one set of features.
@@ -82,7 +85,7 @@ def cells_of(plan: Screening) -> List[Cell]:
                     place = f'{question}: {row} ({detector.config})'
                     raise ValueError(f'{place}: {error}') from error
                 training = _digest(key, *_training_settings(config))
-                own = _digest(training, config.model.test_cfg.rpn)
+                own = _digest(training, test_settings(config))
                 folder = plan.work_dir / 'results' / own
                 names = name, question, row
                 files = checkpoint, file, training, folder
@@ -132,9 +135,25 @@ def _features_key(name: str, config: Config, checkpoint: Optional[str]) -> str:
     )
 
 
+def test_settings(config: Config) -> Dict[str, dict]:
+    """The settings that matter after training alone."""
+    second_look = getattr(build_head(config), 'second_look', None)
+    names = _TEST_OPTIONS if second_look is not None else ()
+    return dict(
+        test_cfg=config.model.test_cfg.rpn,
+        second_look={name: getattr(second_look, name) for name in names},
+    )
+
+
 def _training_settings(config: Config) -> list:
     """All that a head depends on, with defaults that the config leaves out."""
     head = dict(config.model.rpn_head)
+    if head.get('second_look') is not None:
+        head['second_look'] = {
+            name: value
+            for name, value in head['second_look'].items()
+            if name not in _TEST_OPTIONS
+        }
     for cls in MODELS.get(head['type']).__mro__:
         for parameter in inspect.signature(cls.__init__).parameters.values():
             if parameter.default is not parameter.empty:
@@ -181,12 +200,11 @@ def trainings(cells: List[Cell], seeds: int) -> Dict[str, Callable]:
 
 
 def train_and_test(cells: List[Cell], seed: int) -> None:
-    """Train a head, and write the results of cells that differ in test_cfg."""
+    """Train a head, and write the results of cells that test it alone."""
     features = load_features(cells[0].file)
     model = train_head(features, cells[0].config, seed)
     for cell in cells:
-        test_cfg = cell.config.model.test_cfg.rpn
-        objects = evaluate_head(model, features, test_cfg)
+        objects = evaluate_head(model, features, **test_settings(cell.config))
         recall = recall_rates(objects, size_edges(objects.sizes))
         versions = environment(torch.device('cpu'))
         content = dict(recall=recall.to_dict('records'), environment=versions)

@@ -92,9 +92,11 @@ def train_head(features: dict, config: Config, seed: int) -> HeadAlone:
 
 @torch.no_grad()
 def evaluate_head(
-    model: HeadAlone, features: dict, test_cfg: ConfigDict
+    model: HeadAlone, features: dict, test_cfg: ConfigDict, second_look: dict
 ) -> ObjectRanks:
     """Match proposals with objects; ``max_per_img`` is what recall needs."""
+    for name, value in second_look.items():
+        setattr(model.head.second_look, name, value)
     number = max(RECALL_NUMBERS)
     model.head.test_cfg = ConfigDict(test_cfg, max_per_img=number)
     predictions = []

@@ -11,6 +11,7 @@ from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import TASK_UTILS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from tiny_detectors import faster_rcnn
@@ -514,3 +515,31 @@ def test_waits_of_mmdet_s_head_do_grow():
 
 def propose(head, outs, img_metas):
     return head.predict_by_feat(*outs, batch_img_metas=img_metas)
+
+
+def test_quality_focal_loss_learns_the_iou_of_the_predicted_box():
+    """Against the boxes themselves, decoded from their anchors."""
+    loss_cls = dict(type='QualityFocalLoss', use_sigmoid=True, beta=0.0)
+    head = build_head(SparseRPNHead, loss_cls=loss_cls)
+    outs = [[0.3 * level for level in maps] for maps in predictions(head)]
+    objects = [instances(6), instances(3, seed=1)]
+    torch.manual_seed(1)
+    losses = head.loss_by_feat(*outs, objects, metas())
+    torch.manual_seed(1)
+    grid, samples = head.sample_anchors(outs[0], objects, metas())
+    logits, deltas = grid.gather(samples.images, samples.anchors, *outs)
+    anchors = grid.boxes(samples.anchors)
+    iou = torch.zeros(len(logits))
+    for i, target in enumerate(samples.targets):
+        box, wanted = (
+            head.bbox_coder.decode(anchors[i : i + 1], x[None])
+            for x in (deltas[i], target)
+        )
+        iou[i] = bbox_overlaps(box, wanted)
+    assert iou.max() > 0.5
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[:, 0], iou, reduction='sum'
+    )
+    torch.testing.assert_close(
+        losses['loss_rpn_cls'], wanted / samples.avg_factor
+    )

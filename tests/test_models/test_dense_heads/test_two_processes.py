@@ -21,7 +21,7 @@ class Loss(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.head = build_head()
+        self.head = build_head(second_look={})
 
     def forward(self, x, objects):
         losses = self.head.loss_by_feat(

@@ -187,3 +187,21 @@ def test_bad_reductions_are_refused():
         KLDivLoss()(mean, mean, mean, 1.0, reduction_override='max')
     with pytest.raises(ValueError, match='avg_factor'):
         KLDivLoss(reduction='sum')(mean, mean, mean, 1.0, avg_factor=2)
+
+
+@pytest.mark.parametrize('half_width', [0.5, 1.0, 3.0])
+def test_a_uniform_target_acts_as_a_gaussian_of_its_variance(half_width):
+    """By numerical integration: up to a constant, which no gradient sees."""
+    mean = torch.tensor([-0.4, 0.0, 0.3, 1.1], dtype=torch.float64)
+    log_var = torch.tensor([-2.0, 0.0, 0.5, 2.0], dtype=torch.float64)
+    # Midpoints of intervals that cover the uniform's support.
+    count = 100_000
+    points = torch.arange(count, dtype=torch.float64).add(0.5) / count
+    points = half_width * (2 * points[:, None] - 1)
+    predicted = torch.distributions.Normal(mean, log_var.mul(0.5).exp())
+    uniform = -predicted.log_prob(points).mean(0) - math.log(2 * half_width)
+    gaussian = gaussian_kl_div(mean, log_var, 0.0, half_width / math.sqrt(3))
+    difference = uniform - gaussian
+    torch.testing.assert_close(
+        difference, difference[:1].expand(4), rtol=0, atol=1e-8
+    )

@@ -1,4 +1,5 @@
-# What both data sets share: images of 352 pixels, AdamW and COCO's measures.
+# What the data sets share: AdamW, COCO's measures and, but for aquarium,
+# images of 352 pixels.
 _base_ = '../../../../configs/_base_/default_runtime.py'
 
 train_dataloader = dict(
@@ -13,7 +14,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoDataset',
-        ann_file='annotations/test.json', data_prefix=dict(img='test/'),
+        ann_file='annotations/val.json', data_prefix=dict(img='val/'),
         test_mode=True,
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -23,7 +24,12 @@ val_dataloader = dict(
                 'img_id', 'img_path', 'ori_shape', 'img_shape',
                 'scale_factor')),
         ]))
-test_dataloader = val_dataloader
+# Settings are chosen on val, and reported on test.
+test_dataloader = dict(
+    val_dataloader,
+    dataset=dict(
+        val_dataloader['dataset'],
+        ann_file='annotations/test.json', data_prefix=dict(img='test/')))
 val_evaluator = test_evaluator = dict(type='CocoMetric')
 train_cfg = dict(type='EpochBasedTrainLoop')
 val_cfg, test_cfg = dict(type='ValLoop'), dict(type='TestLoop')

@@ -1,0 +1,138 @@
+"""A second prediction for the best anchors, from features of their own boxes.
+
+Shapes, for this file:
+    N     images in the batch
+    S     channels of the score per anchor (``cls_out_channels``)
+    K     boxes of an image that are looked at again
+    n     boxes of the batch
+"""
+
+from typing import NamedTuple, Sequence, Tuple
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torchvision.ops import roi_align
+
+
+class Boxes(NamedTuple):
+    """Boxes that are looked at.
+
+    Attributes:
+        boxes (Tensor): (n, 4), x1, y1, x2, y2 in input pixels.
+        images (Tensor): (n, ) image of each, among N.
+        levels (Tensor): (n, ) level of each one's anchor.
+    """
+
+    boxes: Tensor
+    images: Tensor
+    levels: Tensor
+
+
+@MODELS.register_module()
+class SecondLook(BaseModule):
+    """Predicts scores and offsets anew from what is inside of a box.
+
+    Whether an anchor's box fits can hardly be seen from the anchor: what the
+    convolution reads is where the anchor is, and not where its box is. This
+    module takes the boxes that the best anchors predict, pools the features
+    inside of each, and predicts offsets from that box, and a second score.
+    Cascade RPN (Vu et al., NeurIPS 2019) does so for all anchors, by adaptive
+    convolutions.
+
+    A box is pooled from the level of its anchor, whose size in cells is the
+    same on all levels.
+
+    Args:
+        in_channels (int): Channels of the features.
+        num_scores (int): S.
+        strides (Sequence[float]): Of each level, in input pixels.
+        num (int): K, in a test and for proposals. Defaults to 1000.
+        power (float): Exponent of the second score, by which the first is
+            multiplied. Defaults to 0.2.
+        feat_channels (int): Channels of the hidden layer. Defaults to 128.
+        roi_size (int): Bins of a box in either direction. Defaults to 3.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_scores: int,
+        strides: Sequence[float],
+        num: int = 1000,
+        power: float = 0.2,
+        feat_channels: int = 128,
+        roi_size: int = 3,
+    ) -> None:
+        super().__init__(
+            init_cfg=[
+                dict(type='Xavier', layer='Linear', distribution='uniform'),
+                dict(
+                    type='Normal',
+                    layer='Linear',
+                    std=0.01,
+                    override=[dict(name='cls'), dict(name='reg')],
+                ),
+            ]
+        )
+        if not isinstance(num, int) or num < 1:
+            raise ValueError(
+                f'second_look.num must be an integer >= 1, but got {num!r}'
+            )
+        if not 0 <= power < float('inf'):
+            raise ValueError(
+                'second_look.power must be a finite number >= 0, but got '
+                f'{power!r}'
+            )
+        self.num = num
+        self.power = power
+        self.strides = list(strides)
+        self.roi_size = roi_size
+        self.fc = nn.Linear(in_channels * roi_size**2, feat_channels)
+        self.cls = nn.Linear(feat_channels, num_scores)
+        self.reg = nn.Linear(feat_channels, 4)
+
+    def forward(
+        self, features: Sequence[Tensor], rois: Boxes
+    ) -> Tuple[Tensor, Tensor]:
+        """Predict from the features inside of boxes.
+
+        Args:
+            features (Sequence[Tensor]): Per level, (N, C, H, W).
+            rois (Boxes): The boxes.
+
+        Returns:
+            tuple: Logits (n, S), in float32 at least, and offsets (n, 4),
+            encoded with respect to the boxes.
+        """
+        x = relu(self.fc(self._pool(features, rois).flatten(1)))
+        dtype = self.cls.weight.dtype
+        # In half precision scores would tie.
+        with torch.autocast(x.device.type, enabled=False):
+            logits = self.cls(x.to(dtype))
+        return logits, self.reg(x)
+
+    def _pool(self, features: Sequence[Tensor], rois: Boxes) -> Tensor:
+        """Features inside of boxes, (n, C, roi_size, roi_size)."""
+        # RoIAlign would read outside of the map for a box that is not finite.
+        boxes = rois.boxes.float().nan_to_num(0, 0, 0)
+        boxes = torch.cat([rois.images[:, None].to(boxes), boxes], dim=1)
+        order = rois.levels.argsort(stable=True)
+        # The device is waited for once, not level by level.
+        counts = rois.levels.bincount(minlength=len(features)).tolist()
+        pooled = torch.cat(
+            [
+                roi_align(
+                    level.to(boxes), part, self.roi_size, 1 / stride, 2, True
+                )
+                for level, part, stride in zip(
+                    features, boxes[order].split(counts), self.strides
+                )
+            ]
+        )
+        return torch.empty_like(pooled).index_copy(0, order, pooled)

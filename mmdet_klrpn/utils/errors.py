@@ -1,0 +1,153 @@
+"""Users' mistakes, told in one line in place of a traceback."""
+
+import inspect
+import re
+import sys
+import traceback
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Iterable, Iterator, Optional
+
+from .package_folders import PACKAGE, package_folder
+
+_DATA = re.compile(r'\.(json|txt|xml|jpe?g|png|tiff?)\b', re.IGNORECASE)
+_UNKNOWN = re.compile(r"got an unexpected keyword argument '(\w+)'")
+_MISSING = re.compile(r'missing \d+ required .* arguments?: (.*)')
+_NO_CLASS = re.compile(r'(\S+) is not in the (\S+) registry')
+
+
+@contextmanager
+def one_line_errors(advice: str = '') -> Iterator[None]:
+    """End the program with one line where that says what to do.
+
+    Errors that :func:`explain` does not know keep their traceback. With
+    ``--debug`` in ``sys.argv``, from where it is removed, all do.
+
+    Args:
+        advice (str): What to do after Ctrl-C.
+
+    Raises:
+        SystemExit: With status 1 and the line, or with 130 after Ctrl-C.
+    """
+    debug = '--debug' in sys.argv
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != '--debug']
+    name = Path(sys.argv[0]).name
+    try:
+        yield
+    except KeyboardInterrupt as signal:
+        if debug:
+            raise
+        line = '; '.join(filter(None, (str(signal) or 'stopped', advice)))
+        print(f'{name}: {line}', file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        line = None if debug else explain(error)
+        if line is None:
+            raise
+        sys.exit(f'{name}: {line}')
+
+
+def explain(error: BaseException) -> Optional[str]:
+    """What a user can do about an error.
+
+    Args:
+        error (BaseException): As it was caught.
+
+    Returns:
+        str, optional: Its own text if a ``raise`` of this package made it,
+        as these name the field, the value and the remedy; another for a
+        misspelt class or option of a config, and for a file that is missing
+        or cannot be written. None of any other error.
+    """
+    if _is_ours(error):
+        return str(error)
+    # Older versions of mmengine wrap an error that building a class raises.
+    inner = error.__context__
+    if inner is not None and str(inner) and str(inner) in str(error):
+        line = explain(inner)
+        if line is not None:
+            return line
+    if isinstance(error, (TypeError, KeyError)):
+        return _explain_build(error)
+    if isinstance(error, ValueError):
+        return _explain_option(error)
+    return _explain_file(error) if isinstance(error, OSError) else None
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A question after a misspelt name, '' where no known one is near."""
+    near = get_close_matches(name, list(known), 1)
+    return f': did you mean {near[0]}?' if near else ''
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether a statement of this package, or of its tools, raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    folders = (PACKAGE, package_folder('tools'))
+    return (
+        bool(frames)
+        and frames[-1].line.startswith('raise ')
+        and any(root in Path(frames[-1].filename).parents for root in folders)
+    )
+
+
+def _explain_build(error: BaseException) -> Optional[str]:
+    """A class or an option that a config misspells or lacks."""
+    found = {}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == 'build_from_cfg':  # of mmengine
+            found = frame.f_locals
+    text = str(error)
+    misspelt = _NO_CLASS.search(text)
+    if misspelt and 'registry' in found:
+        name, scope = misspelt.groups()
+        name = name.strip('\'"')
+        near = suggest(name, found['registry'].module_dict)
+        return (
+            f'{name} is not in the registry {scope}{near or ": "}'
+            + 'import the package that has it by custom_imports' * (not near)
+        )
+    cls, options = found.get('obj_cls'), found.get('args', {})
+    unknown, missing = _UNKNOWN.search(text), _MISSING.search(text)
+    if unknown and unknown.group(1) in options:
+        name = unknown.group(1)
+        known = {
+            option
+            for base in getattr(cls, '__mro__', [])
+            for option in inspect.signature(base.__init__).parameters
+        }
+        return f'{cls.__name__}: {name} is unknown{suggest(name, known)}'
+    if missing and cls:
+        return f'{cls.__name__}: {missing.group(1)} is missing'
+    return None
+
+
+def _explain_option(error: ValueError) -> Optional[str]:
+    """A word after --cfg-options, which mmengine splits at its sign."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        word = frame.f_locals.get('kv', '=')
+        if 'DictAction' in frame.f_globals and '=' not in word:
+            return f'--cfg-options takes KEY=VALUE, but got {word}'
+    return None
+
+
+def _explain_file(error: OSError) -> Optional[str]:
+    """A file that is not there, or cannot be read or written."""
+    # A worker of a data loader passes its traceback on, the error last.
+    text = str(error).strip().splitlines()[-1]
+    text = re.sub(r'^(\w+Error: )?(\[Errno \d+\] )?', '', text)
+    if isinstance(error, FileNotFoundError):
+        text = re.sub(r'No such file.*: (.*)', r'\1 does not exist', text)
+        if not _DATA.search(text):
+            return text
+        place = '' if "'/" in text else f' in {Path.cwd()}'
+        return (
+            f'{text}{place}: put or link the data there, or set data_root and '
+            'ann_file in the config to where it is; docs/coco.md shows the '
+            'folders'
+        )
+    places = (PermissionError, NotADirectoryError, FileExistsError)
+    if isinstance(error, places) or 'Read-only' in text:
+        return f'{text}: name another place by --work-dir or --out'
+    return None

@@ -238,24 +238,23 @@ class KLRPNHead(
             ``rpn_num_pos`` and the mean std, in encoded offsets, of positives
             and negatives, ``rpn_pos_std`` and ``rpn_neg_std`` (0 of none).
         """
-        log_var = self.log_variances(logits)
         num_pos = len(samples.targets)
-        pos, neg = slice(num_pos), slice(num_pos, None)
-
+        log_var = self.log_variances(logits)
+        log_vars = log_var.tensor_split([num_pos])
         avg_factor = samples.avg_factor
         if get_world_size() > 1:
             # Mean over ranks, as DDP averages gradients.
             avg_factor = reduce_mean(mean.new_tensor(float(avg_factor)))
         losses = self._loss_pos(
-            mean[pos], log_var[pos], samples.targets, avg_factor
+            mean[:num_pos], log_vars[0], samples.targets, avg_factor
         )
-        losses['loss_rpn_neg'] = self._loss_neg(log_var[neg], avg_factor)
-        stds = (0.5 * log_var.detach()).exp()
+        losses['loss_rpn_neg'] = self._loss_neg(log_vars[1], avg_factor)
+        stds = (0.5 * log_var.detach()).exp().tensor_split([num_pos])
         return dict(
             losses,
             rpn_num_pos=log_var.new_full((), num_pos / samples.num_images),
-            rpn_pos_std=_mean(stds[pos]),
-            rpn_neg_std=_mean(stds[neg]),
+            rpn_pos_std=_mean(stds[0]),
+            rpn_neg_std=_mean(stds[1]),
         )
 
     def _loss_pos(

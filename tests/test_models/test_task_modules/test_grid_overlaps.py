@@ -9,6 +9,9 @@ from mmdet_klrpn.models.task_modules import AnchorGrid, inside_cells
 from mmdet_klrpn.models.task_modules.assigners.grid_overlaps import (
     GridOverlaps,
 )
+from mmdet_klrpn.models.task_modules.assigners.grid_windows import (
+    ObjectWindows,
+)
 
 CPU = torch.device('cpu')
 SIZES = ((25, 42), (13, 21))
@@ -52,21 +55,33 @@ def matrix(grid, batch, inside):
     return full
 
 
+def build(grid, batch, inside=None):
+    """Overlaps, and windows of the same objects."""
+    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch)
+    args = (grid, overlaps.boxes, overlaps.images, inside)
+    return overlaps, ObjectWindows(*args)
+
+
 def as_matrix(overlaps, pairs):
     """The same of pairs, 0 of those that are not listed."""
     found = torch.zeros(overlaps.num_objects, overlaps.num_anchors)
-    found[pairs.objects, pairs.index] = overlaps.ious(pairs)
+    found[pairs.objects, pairs.index] = pairs.overlaps
     return found
 
 
-def pairs_of(overlaps, iou):
-    windows = overlaps.windows(iou)
-    return overlaps.pairs_in(windows, int(windows.numbers.sum()))
+def runs_and_cells(overlaps, windows):
+    cells, rows = overlaps.count(windows)
+    return overlaps.runs_of(windows, rows), cells
+
+
+def pairs_of(overlaps, windows, iou):
+    runs = runs_and_cells(overlaps, windows.reaching(iou))
+    return overlaps.pairs_in(*runs)
 
 
 def test_windows_hold_all_that_reach_the_iou(grid, batch, inside):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
-    pairs = pairs_of(overlaps, LEAST_IOU)
+    overlaps, windows = build(grid, batch, inside)
+    pairs = pairs_of(overlaps, windows, LEAST_IOU)
     expected = matrix(grid, batch, inside)
     found = as_matrix(overlaps, pairs)
     reached = expected >= LEAST_IOU
@@ -78,10 +93,10 @@ def test_windows_hold_all_that_reach_the_iou(grid, batch, inside):
 
 
 def test_an_iou_for_each_object_and_base_anchor(grid, batch, inside):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
+    overlaps, windows = build(grid, batch, inside)
     generator = torch.Generator().manual_seed(1)
     ious = torch.rand((50, 6), generator=generator).clamp(min=0.1)
-    found = as_matrix(overlaps, pairs_of(overlaps, ious))
+    found = as_matrix(overlaps, pairs_of(overlaps, windows, ious))
     index = torch.arange(overlaps.num_anchors) % grid.num_anchors
     expected = matrix(grid, batch, inside)
     reached = expected >= ious[:, grid.locate(index).base]
@@ -90,18 +105,23 @@ def test_an_iou_for_each_object_and_base_anchor(grid, batch, inside):
 
 
 def test_several_sets_of_windows(grid, batch, inside):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
-    ious = torch.tensor([0.2, 0.6])[:, None, None].expand(2, 50, 6)
+    overlaps, windows = build(grid, batch, inside)
+    ious = torch.tensor([0.2, 0.6, 2.0])[:, None, None].expand(3, 50, 6)
+    several = windows.reaching(ious)
     for i, iou in enumerate((0.2, 0.6)):
-        expected = overlaps.windows(iou)
-        for both, one in zip(overlaps.windows(ious), expected):
-            assert torch.equal(both[i], one)
+        for both, one in zip(several, windows.reaching(iou)):
+            assert torch.equal(both[:, i], one[:, 0])
+    assert (several.shape[:, 2] == 0).all()  # no anchor has an IoU of 2
+    cells, *rows = overlaps.count(several)
+    width, height = several.shape
+    assert cells == (width[0] * height[0]).sum()
+    assert rows == height.sum((1, 2)).tolist()
 
 
 @pytest.mark.parametrize('number', [1, 4, 9, 30])
 def test_blocks_have_so_many_anchors_of_an_iou(grid, batch, inside, number):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch, inside)
-    worst, best = overlaps.block_ious(number)
+    overlaps, windows = build(grid, batch, inside)
+    worst, best = windows.block_ious(number), windows.centred_ious()
     index = torch.arange(overlaps.num_anchors) % grid.num_anchors
     base = grid.locate(index).base
     full = matrix(grid, batch, inside)
@@ -109,34 +129,31 @@ def test_blocks_have_so_many_anchors_of_an_iou(grid, batch, inside, number):
         ious = full[:, base == k]
         reached = (ious >= worst[:, k, None] * 0.999).sum(dim=1)
         assert ((reached >= number) | (worst[:, k] == 0)).all()
-        torch.testing.assert_close(ious.max(dim=1).values, best[:, k])
+        assert (ious.max(dim=1).values <= best[:, k] * 1.001).all()
     assert (worst > 0.1).sum() > 20
 
 
 def test_anchors_that_are_in_windows(grid, batch):
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch)
+    overlaps, windows = build(grid, batch)
     generator = torch.Generator().manual_seed(2)
     anchors = torch.randperm(overlaps.num_anchors, generator=generator)[:1500]
     anchors = torch.cat([anchors, anchors[:10]])  # some of them twice
-    windows = overlaps.windows(LEAST_IOU)
-    cells = overlaps.pairs_in(windows, int(windows.numbers.sum()))
-    num_rows = int(windows.shape[..., 1].sum())
-    objects, found = overlaps.find_in(windows, num_rows, anchors)
-    actual = torch.stack([objects, anchors[found]])
+    runs, total = runs_and_cells(overlaps, windows.reaching(LEAST_IOU))
+    found = overlaps.find_in(runs, anchors)
+    cells = overlaps.pairs_in(runs, total)
     listed = (cells.index[:, None] == anchors).nonzero()
-    expected = torch.stack(
-        [cells.objects[listed[:, 0]], anchors[listed[:, 1]]]
-    )
     assert listed.numel() > 100
-    assert sorted(actual.T.tolist()) == sorted(expected.T.tolist())
+    expected = [part[listed[:, 0]].tolist() for part in cells]
+    actual = [part.tolist() for part in found]
+    assert sorted(zip(*actual)) == sorted(zip(*expected))
     none = torch.zeros(0, dtype=torch.long)
-    assert len(overlaps.find_in(windows, num_rows, none)[0]) == 0
+    assert len(overlaps.find_in(runs, none).objects) == 0
 
 
 def test_what_is_not_finite_is_told(grid):
     bboxes = torch.tensor([[0.0, 0.0, float('inf'), 9.0]])
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, [bboxes])
-    assert not overlaps.are_finite()
+    overlaps, windows = build(grid, [bboxes])
+    assert overlaps.count(windows.reaching(LEAST_IOU)) is None
 
 
 def test_work_does_not_grow_with_the_map():
@@ -147,6 +164,6 @@ def test_work_does_not_grow_with_the_map():
     for scale in (1, 4):
         sizes = [(h * scale, w * scale) for h, w in ((50, 84), *SIZES)]
         grid = AnchorGrid(generator, sizes, CPU)
-        overlaps = GridOverlaps(BboxOverlaps2D(), grid, [bboxes])
-        numbers.append(int(overlaps.windows(0.3).numbers.sum()))
+        overlaps, windows = build(grid, [bboxes])
+        numbers.append(overlaps.count(windows.reaching(0.3))[0])
     assert 0 < numbers[0] == numbers[1] < 1000

@@ -122,10 +122,10 @@ def _assign_by_matrix(
     is_neg = _is_negative(assigner, best)
     gt_inds = torch.where(best >= pos_iou, objects + 1, is_neg.long() - 1)
     if assigner.match_low_quality:
-        most = overlaps.max(dim=1, keepdim=True).values
+        most = overlaps.amax(dim=1, keepdim=True)
         is_forced = (overlaps == most) & (most >= assigner.min_pos_iou)
         numbers = torch.arange(1, len(boxes) + 1, device=boxes.device)
-        forced = (is_forced * numbers[:, None]).max(dim=0).values
+        forced = (is_forced * numbers[:, None]).amax(dim=0)
         gt_inds = torch.where(forced > 0, forced, gt_inds)
     return gt_inds[None]
 

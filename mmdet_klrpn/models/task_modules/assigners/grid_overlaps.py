@@ -137,12 +137,12 @@ class GridOverlaps:
             runs (Runs): Rows of windows.
             index (Tensor): Anchors among N * R.
         """
-        index = index.sort().values
-        bounds = torch.stack([runs.first, runs.first + runs.width])
+        index = index.int().sort().values  # twice as fast as of 64 bits
+        bounds = torch.stack([runs.first, runs.first + runs.width]).int()
         first, last = torch.searchsorted(index, bounds)
         numbers = last - first
         which, nth = ragged_arange(numbers, int(numbers.sum()), first)
-        return self._pairs(take(runs.objects, which), take(index, nth))
+        return self._pairs(take(runs.objects, which), take(index, nth).long())
 
     def _pairs(self, objects: Tensor, index: Tensor) -> Pairs:
         """Compute the IoU of each pair, (P, ) both."""

@@ -248,7 +248,9 @@ class KLRPNHead(
         losses = self._loss_pos(
             mean[:num_pos], log_vars[0], samples.targets, avg_factor
         )
-        losses['loss_rpn_neg'] = self._loss_neg(log_vars[1], avg_factor)
+        losses['loss_rpn_neg'] = self._loss_neg(
+            mean[num_pos:], log_vars[1], avg_factor
+        )
         stds = (0.5 * log_var.detach()).exp().tensor_split([num_pos])
         return dict(
             losses,
@@ -285,20 +287,22 @@ class KLRPNHead(
         return losses
 
     def _loss_neg(
-        self, log_var: Tensor, avg_factor: Union[int, Tensor]
+        self,
+        mean: Tensor,
+        log_var: Tensor,
+        avg_factor: Union[int, Tensor],
     ) -> Tensor:
-        """Divergence of negatives, log_var (n, S).
-
-        Prediction and target have the same mean, and so its value is
-        irrelevant: a negative has no box, and must not move one.
-        """
+        """Divergence of negatives, mean (n, 4) and log_var (n, S)."""
+        # A negative has no box: it must not move one. But that its mean is
+        # not finite must not pass unseen.
+        mean = mean.detach()
         log_var = log_var.expand(-1, 4)
         if self.neg_divergence == 'forward':
-            prediction, target = (0.0, log_var), (0.0, self.neg_std)
+            prediction, target = (mean, log_var), (mean, self.neg_std)
         else:
             neg_log_var = torch.full_like(log_var, 2 * math.log(self.neg_std))
-            prediction = (0.0, neg_log_var)
-            target = (0.0, (0.5 * log_var).exp())
+            prediction = (mean, neg_log_var)
+            target = (mean, (0.5 * log_var).exp())
         factor = dict(avg_factor=avg_factor, reduction_override='mean')
         return self.loss_kl(*prediction, *target, **factor)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def gaussian_kl_div(
-    mean: Union[Tensor, float],
+    mean: Tensor,
     log_var: Tensor,
     target_mean: Union[Tensor, float],
     target_std: Union[Tensor, float],
@@ -33,7 +33,7 @@ def gaussian_kl_div(
     same function with the two Gaussians exchanged.
 
     Args:
-        mean (Tensor | float): Predicted means, any shape, in encoded offsets.
+        mean (Tensor): Predicted means, any shape, in encoded offsets.
         log_var (Tensor): Predicted log-variances, log of encoded offsets
             squared. Values in [-30, 30] give a finite value and gradient.
         target_mean (Tensor | float): Target means, in encoded offsets.
@@ -53,7 +53,7 @@ def gaussian_kl_div(
             f'target_std must be >= 0 (0 is the Dirac), but got {target_std}'
         )
     # Half precision is lifted, as exp(-log_var) overflows in float16.
-    dtypes = {getattr(x, 'dtype', None) for x in (mean, log_var)}
+    dtypes = mean.dtype, log_var.dtype
     dtype = torch.float64 if torch.float64 in dtypes else torch.float32
     mean, log_var, target_mean, target_std = (
         x.to(dtype) if isinstance(x, Tensor) else x
@@ -103,7 +103,7 @@ class KLDivLoss(nn.Module):
 
     def forward(
         self,
-        mean: Union[Tensor, float],
+        mean: Tensor,
         log_var: Tensor,
         target_mean: Union[Tensor, float],
         target_std: Union[Tensor, float],
@@ -114,7 +114,7 @@ class KLDivLoss(nn.Module):
         """Weigh and reduce :func:`gaussian_kl_div`, see there.
 
         Args:
-            mean (Tensor | float): Predicted means.
+            mean (Tensor): Predicted means.
             log_var (Tensor): Predicted log-variances.
             target_mean (Tensor | float): Target means.
             target_std (Tensor | float): Target standard deviations.

@@ -206,7 +206,7 @@ def test_minimum_of_the_expected_loss(neg_divergence, share):
     def closure():
         optimizer.zero_grad()
         pos = head.loss_kl(mean, log_var, mean + error, 0.0, avg_factor=1)
-        neg = head._loss_neg(log_var, 1)
+        neg = head._loss_neg(mean, log_var, 1)
         loss = share * pos + (1 - share) * neg
         loss.backward()
         return loss

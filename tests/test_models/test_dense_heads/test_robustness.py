@@ -163,7 +163,7 @@ def test_a_diverged_network_stops_the_training_with_advice():
     head = build_head()
     with torch.no_grad():
         head.rpn_reg.bias[0] = float('nan')
-    message = r'loss_rpn_mean.*nan.* optim_wrapper\.clip_grad.*min_std=0\.03'
+    message = r'loss_rpn_neg.*nan.* optim_wrapper\.clip_grad.*min_std=0\.03'
     with pytest.raises(FloatingPointError, match=message):
         losses_of(head, [TWO])
 

@@ -103,6 +103,8 @@ def leaves(node: object, key: str = '') -> Iterator[Tuple[str, object]]:
     """Leaves of a config, with the dotted keys that lead to them."""
     if isinstance(node, (list, tuple)):
         node = dict(enumerate(node)) or '[]'
+    if node == {} and key:  # as for an option that takes its defaults
+        node = '{}'
     if isinstance(node, dict):
         for name, value in node.items():
             if name != '_scope_':

@@ -148,9 +148,7 @@ def test_checkpoints_are_compared():
 
 def test_differences_of_values():
     first = dict(a=1, model=[1, dict(c=2)], launcher=None, load_from=(1, 2))
-    second = dict(
-        a=2, model=[1, dict(c=3, _scope_='x'), 4], load_from=[1, 2], resume={}
-    )
+    second = dict(a=2, model=[1, dict(c=3, _scope_='x'), 4], load_from=[1, 2])
     found = differences(Config(first), Config(second))
     assert list(map(tuple, found)) == [
         ('model.1.c', 2, 3),
@@ -159,6 +157,10 @@ def test_differences_of_values():
     assert differences(Config(first), Config(second), ['model']) == ()
     empty = differences(Config(dict(custom_hooks=[])), Config({}))
     assert [each.key for each in empty] == ['custom_hooks']
+    plain = dict(model=dict(rpn_head=dict(num_convs=2)))
+    look = dict(model=dict(rpn_head=dict(num_convs=2, second_look={})))
+    (found,) = differences(Config(look), Config(plain))
+    assert found.key == 'model.rpn_head.second_look'
 
 
 def test_a_run_of_something_else_is_refused(tmp_path):

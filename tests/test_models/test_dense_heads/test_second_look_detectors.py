@@ -12,7 +12,6 @@ from mmdet_klrpn.utils.conversion import find_rpn_head, resolve_config
 @pytest.mark.parametrize(
     'name',
     [
-        'faster-rcnn_r50-caffe-c4_ms-1x_coco.py',
         'faster-rcnn_r50-caffe-dc5_1x_coco.py',
         'rfcn_r101-caffe_1x_coco.py',
         'soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',

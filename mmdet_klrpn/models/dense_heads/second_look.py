@@ -69,16 +69,9 @@ class SecondLook(BaseModule):
         feat_channels: int = 128,
         roi_size: int = 3,
     ) -> None:
+        # As RPNHead initialises its own layers.
         super().__init__(
-            init_cfg=[
-                dict(type='Xavier', layer='Linear', distribution='uniform'),
-                dict(
-                    type='Normal',
-                    layer='Linear',
-                    std=0.01,
-                    override=[dict(name='cls'), dict(name='reg')],
-                ),
-            ]
+            init_cfg=dict(type='Normal', layer='Linear', std=0.01)
         )
         if not isinstance(num, int) or num < 1:
             raise ValueError(

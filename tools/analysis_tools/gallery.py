@@ -90,8 +90,8 @@ def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
     figure.savefig(picture, dpi=80, pil_kwargs=dict(quality=80))
     rpn, kl_rpn = (found(s.proposals.bboxes[:top], truth) for s in stages)
     return (
-        f'Of {top} trees, the {top} best proposals of RPN find {rpn}, those '
-        f'of KL-RPN {kl_rpn}.'
+        f'The {top} best proposals of RPN find {rpn} of {top} trees, those of '
+        f'KL-RPN {kl_rpn}.'
     )
 
 

@@ -57,4 +57,6 @@ def test_gradients_of_two_processes_are_those_of_one(tmp_path):
         for rank in range(2):
             found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
             for key, value in alone.gradients().items():
-                torch.testing.assert_close(found[name][key], value)
+                torch.testing.assert_close(
+                    found[name][key], value, rtol=1e-4, atol=1e-4
+                )

@@ -1,4 +1,4 @@
-"""A second prediction for the best anchors, from features of their own boxes.
+"""A second prediction for the best anchors, from the features in their boxes.
 
 Shapes, for this file:
     N     images in the batch
@@ -33,17 +33,16 @@ class Boxes(NamedTuple):
 
 @MODELS.register_module()
 class SecondLook(BaseModule):
-    """Predicts scores and offsets anew from what is inside of a box.
+    """Predicts scores and offsets again, from the features inside boxes.
 
-    Whether an anchor's box fits can hardly be seen from the anchor: what the
-    convolution reads is where the anchor is, and not where its box is. This
-    module takes the boxes that the best anchors predict, pools the features
-    inside of each, and predicts offsets from that box, and a second score.
-    Cascade RPN (Vu et al., NeurIPS 2019) does so for all anchors, by adaptive
-    convolutions.
+    An anchor's prediction reads the features around the anchor, which hardly
+    show whether the predicted box fits. This module pools the features inside
+    the boxes of the best anchors, and predicts offsets from each box and a
+    second score. Cascade RPN (Vu et al., NeurIPS 2019) predicts twice for all
+    anchors, by adaptive convolutions.
 
-    A box is pooled from the level of its anchor, whose size in cells is the
-    same on all levels.
+    Each box is pooled from the level of its anchor, because anchors have the
+    same size in cells on all levels.
 
     Args:
         in_channels (int): Channels of the features.

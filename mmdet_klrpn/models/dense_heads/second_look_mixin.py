@@ -17,7 +17,7 @@ from mmdet_klrpn.models.task_modules import AnchorGrid
 from .second_look import Boxes
 from .sparse_sampling import Samples
 
-# The second score of boxes that are not looked at: that of background.
+# Boxes without a second look get the second score of background.
 _BACKGROUND = 0.01
 # How many of an image's best boxes are trained on.
 _NUM_TRAINED = 256
@@ -72,14 +72,13 @@ class SecondLookMixin:
         if self.second_look is None:
             return super()._sparse_losses(cls_scores, bbox_preds, *args)
         features, *args = args
-        grid, samples = self.sample_anchors(cls_scores, *args)
-        logits, deltas = grid.gather(
-            samples.images, samples.anchors, cls_scores, bbox_preds
+        grid, samples, predictions = self._predicted_samples(
+            cls_scores, bbox_preds, *args
         )
-        losses = self._losses(logits, deltas, samples)
+        losses = self._losses(*predictions, samples)
         with torch.no_grad():
             boxes, samples = self._boxes_to_train(
-                cls_scores, bbox_preds, grid, samples, deltas, *args
+                cls_scores, bbox_preds, grid, samples, predictions[1], *args
             )
         second = self._losses(*self.second_look(features, boxes), samples)
         for name, value in second.items():
@@ -101,7 +100,8 @@ class SecondLookMixin:
     ) -> Tuple[Boxes, Samples]:
         """The boxes of the best anchors and of the sampled positives.
 
-        Of an object that the head misses there is none among the best.
+        The best boxes alone would include none of an object that the head
+        still misses.
         """
         candidates = self._candidates(
             cls_scores, bbox_preds, batch_img_metas, _NUM_TRAINED

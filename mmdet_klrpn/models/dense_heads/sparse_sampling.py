@@ -104,11 +104,20 @@ class SparseSamplingMixin:
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
     ) -> Dict[str, Tensor]:
         """Losses by the sampled anchors' predictions alone."""
+        _, samples, predictions = self._predicted_samples(
+            cls_scores, bbox_preds, *args
+        )
+        return self._losses(*predictions, samples)
+
+    def _predicted_samples(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
+    ) -> Tuple[AnchorGrid, Samples, Tuple[Tensor, Tensor]]:
+        """The grid, sampled anchors, and their logits and offsets."""
         grid, samples = self.sample_anchors(cls_scores, *args)
-        logits, deltas = grid.gather(
+        predictions = grid.gather(
             samples.images, samples.anchors, cls_scores, bbox_preds
         )
-        return self._losses(logits, deltas, samples)
+        return grid, samples, predictions
 
     def sample_anchors(
         self,

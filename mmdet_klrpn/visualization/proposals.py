@@ -14,8 +14,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mmdet_klrpn.apis.first_stage import Extent
+
 COLORMAP = 'plasma'
-Extent = Tuple[float, float, float, float]
 
 
 def draw_boxes(ax: Axes, image: np.ndarray, boxes: np.ndarray) -> None:

@@ -67,13 +67,17 @@ def rfcn_roi_head(
 
 
 def tiny_detector(
-    rpn_head='KLRPNHead', roi_head='ObjectnessRoIHead', **train_cfg
+    rpn_head='KLRPNHead',
+    roi_head='ObjectnessRoIHead',
+    box_head=None,
+    **train_cfg,
 ):
     """Build a detector of two classes.
 
     Args:
         rpn_head (str): One of ``RPN_HEADS``.
         roi_head (str): One of ``ROI_HEADS``. R-FCN's read a single level.
+        box_head (dict, optional): Changes of the box head.
         **train_cfg: What to replace in that of the RPN head.
     """
     is_rfcn = ROI_HEADS[roi_head]['type'] == 'RFCNRoIHead'
@@ -118,6 +122,7 @@ def tiny_detector(
         model.roi_head = rfcn_roi_head(32, **ROI_HEADS[roi_head])
     else:
         model.roi_head.update(ROI_HEADS[roi_head])
+    model.roi_head.bbox_head.update(box_head or {})
     model.train_cfg.rpn.update(train_cfg)
     torch.manual_seed(0)
     return MODELS.build(dict(model, _scope_='mmdet'))

@@ -4,18 +4,28 @@ from .backbones import VGG
 from .dense_heads import KLRPNHead, SparseRPNHead
 from .losses import KLDivLoss, gaussian_kl_div
 from .roi_heads import (
+    KLBBoxHead,
+    KLBBoxMixin,
+    KLRFCNBBoxHead,
+    KLVGGBBoxHead,
     ObjectnessRoIHead,
     PSRoIExtractor,
     RFCNBBoxHead,
     RFCNRoIHead,
     VGGBBoxHead,
+    VotingBBoxHead,
+    VotingBBoxMixin,
 )
 from .task_modules import TopKMaxIoUAssigner
 
 __all__ = [
     'VGG',
+    'KLBBoxHead',
+    'KLBBoxMixin',
     'KLDivLoss',
+    'KLRFCNBBoxHead',
     'KLRPNHead',
+    'KLVGGBBoxHead',
     'ObjectnessRoIHead',
     'PSRoIExtractor',
     'RFCNBBoxHead',
@@ -23,5 +33,7 @@ __all__ = [
     'SparseRPNHead',
     'TopKMaxIoUAssigner',
     'VGGBBoxHead',
+    'VotingBBoxHead',
+    'VotingBBoxMixin',
     'gaussian_kl_div',
 ]

@@ -8,11 +8,11 @@ from mmdet.utils import OptMultiConfig
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from .finite_bbox_mixin import FiniteBBoxMixin
+from .voting_bbox_head import VotingBBoxMixin
 
 
 @MODELS.register_module()
-class RFCNBBoxHead(FiniteBBoxMixin, BBoxHead):
+class RFCNBBoxHead(VotingBBoxMixin, BBoxHead):
     r"""Position-sensitive score maps, and the mean over an RoI's bins.
 
     Dai et al., "R-FCN: Object Detection via Region-based Fully Convolutional

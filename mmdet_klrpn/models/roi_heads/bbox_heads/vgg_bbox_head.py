@@ -8,11 +8,11 @@ from mmdet.utils import OptMultiConfig
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from .finite_bbox_mixin import FiniteBBoxMixin
+from .voting_bbox_head import VotingBBoxMixin
 
 
 @MODELS.register_module()
-class VGGBBoxHead(FiniteBBoxMixin, BBoxHead):
+class VGGBBoxHead(VotingBBoxMixin, BBoxHead):
     """fc6 and fc7 of VGG, then the two predictors of Faster R-CNN.
 
     Ren et al., "Faster R-CNN", NeurIPS 2015. The layers are torchvision's

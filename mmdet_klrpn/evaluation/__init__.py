@@ -1,6 +1,11 @@
 """Evaluation."""
 
-from .first_stage_errors import FirstStageErrors
-from .metrics import ProposalMetric
+from .box_errors import FirstStageErrors, SecondStageErrors
+from .metrics import ProposalMetric, StdCocoMetric
 
-__all__ = ['FirstStageErrors', 'ProposalMetric']
+__all__ = [
+    'FirstStageErrors',
+    'ProposalMetric',
+    'SecondStageErrors',
+    'StdCocoMetric',
+]

@@ -17,6 +17,7 @@ from .roi_heads import (
     VotingBBoxMixin,
 )
 from .task_modules import TopKMaxIoUAssigner
+from .test_time_augs import StdDetTTAModel
 
 __all__ = [
     'VGG',
@@ -31,6 +32,7 @@ __all__ = [
     'RFCNBBoxHead',
     'RFCNRoIHead',
     'SparseRPNHead',
+    'StdDetTTAModel',
     'TopKMaxIoUAssigner',
     'VGGBBoxHead',
     'VotingBBoxHead',

@@ -10,8 +10,10 @@ from .proposals import (
     std_band,
     std_map,
 )
+from .std_det_visualizer import StdDetLocalVisualizer
 
 __all__ = [
+    'StdDetLocalVisualizer',
     'draw_boxes',
     'draw_coverage',
     'draw_overview',

@@ -23,7 +23,7 @@ from mmdet_klrpn.apis import (
 )
 from mmdet_klrpn.deployment import describe, find_kl_rpn
 from mmdet_klrpn.engine import ProposalVisualizationHook
-from mmdet_klrpn.evaluation import FirstStageErrors, first_stage_errors
+from mmdet_klrpn.evaluation import FirstStageErrors, box_errors
 from mmdet_klrpn.models import KLRPNHead
 from mmdet_klrpn.utils.conversion import mmdet_configs
 
@@ -215,7 +215,7 @@ def test_soft_teacher_trains_and_its_proposals_are_drawn(trained):
 @pytest.mark.slow
 def test_tools_take_the_teacher(trained, tmp_path, monkeypatch):
     # After two steps few proposals are on an object.
-    monkeypatch.setattr(first_stage_errors, 'LEAST_ON_OBJECTS', 1)
+    monkeypatch.setattr(box_errors, 'LEAST_ON_OBJECTS', 1)
     config, work_dir, _ = trained
     stage = FirstStageErrors(str(config), work_dir / 'iter_2.pth')
     errors = stage.errors('train', 50, 100)
@@ -223,7 +223,7 @@ def test_tools_take_the_teacher(trained, tmp_path, monkeypatch):
     assert len(errors.stds) == errors.hits.sum()
     out = tmp_path / 'recalibrated.py'
     recalibrate = load_tool('tools/analysis_tools/recalibrate.py')
-    recalibrate.write(config, 0.5, out)
+    recalibrate.write(config, stage.place, 0.5, out)
     model = load_detector(out, work_dir / 'iter_2.pth')
     for part in (model.teacher, model.student):
         assert part.rpn_head.std_scale == 0.5

@@ -26,11 +26,13 @@ def area(box):
     return np.prod(box[2:] - box[:2])
 
 
-def naive_match(boxes, objects, ignored, threshold):
+def naive_match(boxes, objects, ignored, threshold, labels=None):
     matched = []
-    for box in boxes:
+    for n, box in enumerate(boxes):
         best, found, covered = 0.0, -1, False
         for i, other in enumerate(objects):
+            if labels is not None and labels[0][n] != labels[1][i]:
+                continue
             both = overlap(box, other)
             if ignored[i]:
                 covered |= both / area(box) >= threshold
@@ -42,18 +44,24 @@ def naive_match(boxes, objects, ignored, threshold):
     return matched
 
 
+@pytest.mark.parametrize('by_class', [False, True])
 @pytest.mark.parametrize('threshold', [0.5, 0.7])
 @pytest.mark.parametrize('seed', range(3))
-def test_matching_equals_a_naive_reference(seed, threshold):
+def test_matching_equals_a_naive_reference(seed, threshold, by_class):
     generator = np.random.default_rng(seed)
     objects = random_boxes(generator, 12)
     ignored = generator.random(12) < 0.3
     near = np.repeat(objects, 6, axis=0)
     near = near + generator.normal(0, 2, near.shape)
     boxes = np.concatenate([near, random_boxes(generator, 40)])
-    expected = naive_match(boxes, objects, ignored, threshold)
+    labels = None
+    if by_class:
+        labels = generator.integers(2, size=len(boxes)), np.arange(12) % 2
+    expected = naive_match(boxes, objects, ignored, threshold, labels)
     assert {-2, -1} < set(expected)
-    matched = match_proposals(boxes, objects, ignored, threshold)
+    matched = match_proposals(
+        boxes, objects, ignored, threshold, labels=labels
+    )
     np.testing.assert_array_equal(matched, expected)
 
 
@@ -80,6 +88,18 @@ def test_errors_of_the_best_proposals():
     np.testing.assert_array_equal(found.stds, stds[[3, 1]])
     np.testing.assert_array_equal(found.sizes, [[10, 20, 10, 20]] * 2)
     assert all(x.dtype == np.float32 for x in (found.errors, found.scores))
+
+
+def test_errors_of_detections_are_of_their_own_class():
+    objects = np.array([[0.0, 0, 10, 20], [1, 0, 10, 20]])
+    boxes = np.array([[0.0, 0, 10, 20], [1, 0, 10, 20], [0, 0, 10, 20]])
+    scores, flags = np.array([0.1, 0.9, 0.5]), np.zeros(2, dtype=bool)
+    labels = np.array([4, 3, 5]), np.array([3, 4])
+    found = proposal_errors(
+        boxes, scores, boxes + 1, objects, flags, max_num=9, labels=labels
+    )
+    np.testing.assert_array_equal(found.hits, [True, False, True])
+    np.testing.assert_array_equal(found.errors, [[-1, 0, 0, 0], [1, 0, 0, 0]])
 
 
 def test_nothing_to_match():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 
 from mmdet_klrpn.apis import propose
 from mmdet_klrpn.datasets.leaf_datasets import leaf_datasets
-from mmdet_klrpn.evaluation import FirstStageErrors
+from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
 from mmdet_klrpn.evaluation.functional import (
     fit_std_scale,
     objectness_calibration,
@@ -174,8 +175,9 @@ def test_a_row_is_of_one_config(tiny, tmp_path, monkeypatch):
     pairs = [str(tiny[0]), 'a.pth', str(twin), 'b.pth', str(twin), 'c.pth']
     words = ['calibration.py', *pairs, '--out', str(tmp_path / 'out')]
     monkeypatch.setattr(sys, 'argv', words)
-    for name in ('read_config', 'FirstStageErrors'):
-        monkeypatch.setattr(calibration, name, lambda *_: None)
+    monkeypatch.setattr(calibration, 'read_config', lambda *_: None)
+    stage = SimpleNamespace(split='train')
+    monkeypatch.setitem(calibration.STAGES, 'proposals', lambda *_: stage)
     figures = dict(objectness=dict(objectness_ece=0.5))
     monkeypatch.setattr(calibration, 'measure', lambda *_: (figures, {}))
     calibration.main()
@@ -213,7 +215,7 @@ def test_refuses_detectors_without_stds_or_proposals(
         (
             f"_base_ = '{given}'\n"
             "model = dict(rpn_head=dict(type='RPNHead'))\n",
-            'rpn_head.type must be KLRPNHead.* got RPNHead',
+            'rpn_head.type must be .*KLRPNHead.* got RPNHead',
         ),
         (
             "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n",
@@ -228,8 +230,8 @@ def test_refuses_detectors_without_stds_or_proposals(
         with pytest.raises(SystemExit, match=reason):
             recalibrate.main()
     stage = FirstStageErrors(given, checkpoint)
-    with pytest.raises(ValueError, match='max_images must be >= 1, but got 0'):
-        recalibrate.recalibrate(stage, out, 10, 0)
+    with pytest.raises(ValueError, match='images must be >= 1, but got 0'):
+        recalibrate.recalibrate(stage, out, 10, 0, 'train')
     assert not out.exists()
 
 
@@ -266,9 +268,93 @@ def test_a_config_that_none_can_inherit_gets_the_factor_in_words(tmp_path):
         'from mmdet_klrpn.models import KLRPNHead\n'
         'model = dict(rpn_head=dict(type=KLRPNHead))\n'
     )
-    with pytest.raises(ValueError, match=r'style.* set std_scale=1.5 of'):
-        recalibrate.write(config, 1.5, out)
+    with pytest.raises(ValueError, match=r'Python style.* set std_scale=1.5'):
+        recalibrate.write(config, ('model', 'rpn_head'), 1.5, out)
     assert not out.exists()
+
+
+def test_a_list_of_stages_gets_the_factor_in_words(tmp_path):
+    config, out = tmp_path / 'config.py', tmp_path / 'out.py'
+    config.write_text(
+        "model = dict(roi_head=dict(bbox_head=[dict(type='KLBBoxHead')]))\n"
+    )
+    place = ('model', 'roi_head', 'bbox_head')
+    with pytest.raises(ValueError, match=r'list of stages: set std_scale=1.5'):
+        recalibrate.write(config, place, 1.5, out)
+    assert not out.exists()
+
+
+@pytest.fixture(scope='module')
+def second(tiny):
+    """The tiny detector with stds of its detections, near the objects."""
+    folder = tiny[0].parent
+    config, checkpoint = folder / 'second.py', folder / 'second.pth'
+    config.write_text(
+        f"_base_ = '{tiny[0]}'\n"
+        'model = dict(\n'
+        "    roi_head=dict(bbox_head=dict(type='KLVGGBBoxHead')),\n"
+        '    test_cfg=dict(rcnn=dict(score_thr=0.0)))\n'
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    stored = torch.load(tiny[1], weights_only=True)['state_dict']
+    model.load_state_dict(stored, strict=False)
+    torch.nn.init.normal_(model.roi_head.bbox_head.fc_reg.stds.weight)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return config, checkpoint
+
+
+@pytest.mark.slow
+def test_detections_get_their_own_factor(second, tmp_path, monkeypatch):
+    """Fitted on the validation images; nothing else of the config changes."""
+    out = tmp_path / 'recalibrated.py'
+    words = [*second, '--out', out, '--of', 'detections', '--top', 50]
+    monkeypatch.setattr(sys, 'argv', ['recalibrate.py', *map(str, words)])
+    recalibrate.main()
+    before, after = (
+        SecondStageErrors(str(path), second[1]) for path in (second[0], out)
+    )
+    found = before.errors('val', 50, 100)
+    assert 10 < len(found.errors) == found.hits.sum() < len(found.hits)
+    factor = fit_std_scale(found.errors, found.stds)
+    scale = after.config.model.roi_head.bbox_head.std_scale
+    assert scale == pytest.approx(factor, rel=1e-3)
+    assert factor != pytest.approx(1, abs=0.01)
+    given = Config.fromfile(second[0])
+    given.model.roi_head.bbox_head.std_scale = scale
+    assert after.config.model == given.model
+    again = after.errors('val', 50, 100)
+    np.testing.assert_allclose(again.stds, scale * found.stds, rtol=1e-4)
+    np.testing.assert_array_equal(again.errors, found.errors)
+
+
+@pytest.mark.slow
+def test_calibration_of_detections(second, tmp_path, monkeypatch):
+    out = tmp_path / 'out'
+    words = [*second, '--out', out, '--of', 'detections']
+    monkeypatch.setattr(sys, 'argv', ['calibration.py', *map(str, words)])
+    calibration.main()
+    (figures,) = json.loads((out / 'figures.json').read_text())
+    stage = SecondStageErrors(str(second[0]), second[1])
+    errors, fitted = (stage.errors(split, 100, 9) for split in ('test', 'val'))
+    factor = fit_std_scale(fitted.errors, fitted.stds)
+    expected = std_calibration(
+        errors.errors, factor * errors.stds, errors.sizes
+    )
+    assert figures['recalibrated'] == pytest.approx(
+        dict(expected, factor=factor)
+    )
+
+
+@pytest.mark.slow
+def test_a_detector_without_stds_of_detections_is_refused(
+    tiny, tmp_path, monkeypatch
+):
+    words = [*tiny, '--out', tmp_path / 'out.py', '--of', 'detections']
+    monkeypatch.setattr(sys, 'argv', ['recalibrate.py', *map(str, words)])
+    message = r'roi_head\.bbox_head\.type must .*KLBBoxHead, but got VGGBBox'
+    with pytest.raises(SystemExit, match=message):
+        recalibrate.main()
 
 
 def test_training_sets_are_found_inside_of_their_wrappers():

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Measure whether proposals know how sure they are, and draw it.
+"""Measure whether boxes know how sure they are, and draw it.
 
 For each pair of a config and a checkpoint, on the images of test_dataloader:
-whether KL-RPN's stds are those of the errors, as predicted and with the factor
-that is fitted on the training images, and whether the scores, also an
-ordinary RPN's, are the probability of an object. Checkpoints of one config,
-such as several seeds, share a row: the mean and, in brackets, the range.
+whether the stds of proposals or detections are those of the errors, as
+predicted and with a factor fitted on other images, and whether the scores, of
+any detector, are the probability of an object. Checkpoints of one config, such
+as several seeds, share a row: the mean and, in brackets, the range.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Dict, List, Tuple
 import matplotlib
 import pandas as pd
 
-from mmdet_klrpn.evaluation import FirstStageErrors
+from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
 from mmdet_klrpn.evaluation.functional import (
     LEVELS,
     ProposalErrors,
@@ -37,6 +37,7 @@ from mmdet_klrpn.visualization import draw_coverage, draw_reliability
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
+STAGES = dict(proposals=FirstStageErrors, detections=SecondStageErrors)
 STD_COLUMNS = {
     'factor': 'factor',
     'coverage@50': '50%',
@@ -59,20 +60,20 @@ OBJECTNESS_COLUMNS = {
 
 
 def measure(
-    stage: FirstStageErrors, top: int, images: int
+    stage: FirstStageErrors, top: int, images: int, split: str
 ) -> Tuple[Dict[str, Dict[str, float]], Dict[str, ProposalErrors]]:
-    """Run a first stage over the test images.
+    """Run a detector over the test images, and over those to fit on.
 
     Returns:
         tuple[dict, dict]: Figures, and the errors that they are of, for
         'objectness' and, if there are stds, for these 'as predicted' and,
-        scaled by the factor of the training images, 'recalibrated'.
+        scaled by the factor of the other images, 'recalibrated'.
     """
     given = stage.errors('test', top, images)
     figures, errors = {}, {}
     if len(given.errors):
-        train = stage.errors('train', top, images)
-        factor = fit_std_scale(train.errors, train.stds)
+        fitted = stage.errors(split, top, images)
+        factor = fit_std_scale(fitted.errors, fitted.stds)
         for kind, scale in (('as predicted', 1.0), ('recalibrated', factor)):
             errors[kind] = given._replace(stds=scale * given.stds)
             figures[kind] = std_calibration(*errors[kind][2:])
@@ -150,7 +151,16 @@ def main() -> None:
         '--out', type=Path, required=True, help='folder to write'
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to take'
+        '--of', choices=STAGES, default='proposals', help='whose stds'
+    )
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val'),
+        help='images to fit the factor on (default: train for proposals, val '
+        'for detections)',
+    )
+    parser.add_argument(
+        '--top', type=int, default=100, help='boxes of an image to take'
     )
     parser.add_argument(
         '--images', type=int, default=2000, help='of a split, at most'
@@ -166,8 +176,9 @@ def main() -> None:
     for model, name, checkpoint in zip(models, configs, checkpoints):
         try:
             config = read_config(name, args.cfg_options)
-            stage = FirstStageErrors(config, checkpoint, args.device)
-            figures, own = measure(stage, args.top, args.images)
+            stage = STAGES[args.of](config, checkpoint, args.device)
+            split = args.split or stage.split
+            figures, own = measure(stage, args.top, args.images, split)
         except ValueError as error:
             raise ValueError(f'{name}, {checkpoint}: {error}') from error
         runs.append(dict(model=model, checkpoint=checkpoint, **figures))

@@ -1,69 +1,74 @@
 #!/usr/bin/env python
-"""Fit one factor on KL-RPN's stds, and write a config that has it.
+"""Fit one factor on the stds of KL-RPN's boxes, and write a config with it.
 
-The factor minimises the negative log-likelihood of the errors of proposals on
-the training images, seen as in a test. The config inherits the given one and
-changes nothing but the stds that proposals carry: no score, box or loss.
-Settings by --cfg-options hold for the fit alone and are not written.
+The factor minimises the negative log-likelihood of the errors of proposals, or
+of final detections, seen as in a test. The config inherits the given one and
+changes nothing but these stds: no score, box or loss. Settings by
+--cfg-options hold for the fit alone and are not written.
 """
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Sequence
 
 from mmengine.config import Config
 
-from mmdet_klrpn.apis import rpn_head
-from mmdet_klrpn.evaluation import FirstStageErrors
+from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
 from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
-from mmdet_klrpn.models import KLRPNHead
 from mmdet_klrpn.utils import ToolParser, one_line_errors, read_config
-from mmdet_klrpn.utils.conversion import find_rpn_head
 from mmdet_klrpn.utils.inheriting_config import base_name, render
+
+STAGES = dict(proposals=FirstStageErrors, detections=SecondStageErrors)
 
 
 def recalibrate(
-    stage: FirstStageErrors, out: Path, top: int, images: int
+    stage: FirstStageErrors, out: Path, top: int, images: int, split: str
 ) -> str:
-    """Fit the factor on the best proposals and write the config ``out``.
+    """Fit the factor on the best boxes and write the config ``out``.
 
     Returns:
         str: What changed, in a line for users.
 
     Raises:
-        ValueError: If the detector has no KLRPNHead, or too few of its
-            proposals are on an object.
+        ValueError: If the head predicts no stds, or too few of its boxes are
+            on an object.
     """
-    place = '.'.join(find_rpn_head(stage.config))
-    head = rpn_head(stage.model)
-    if not isinstance(head, KLRPNHead):
+    head, place = stage.head, '.'.join(stage.place)
+    if not stage.has_stds:
         raise ValueError(
-            f'{place}.type must be KLRPNHead, which predicts stds, but got '
-            f'{type(head).__name__}'
+            f'{place}.type must be a head of this package that predicts stds, '
+            f'such as {stage.example}, but got {type(head).__name__}'
         )
-    _, _, errors, stds, sizes = stage.errors('train', top, images)
+    _, _, errors, stds, sizes = stage.errors(split, top, images)
     # The stds at hand have the scale of the given config already.
     scale = float(f'{head.std_scale * fit_std_scale(errors, stds):.4g}')
-    write(Path(stage.config.filename), scale, out)
+    write(Path(stage.config.filename), stage.place, scale, out)
     before, after = (
         std_calibration(errors, stds * factor, sizes)
         for factor in (1, scale / head.std_scale)
     )
     return (
-        f'{out}: std_scale={scale}, of {len(errors)} proposals; on the '
-        f'training images NLL {before["nll"]:.3f} -> {after["nll"]:.3f}, '
-        f'coverage@95 {before["coverage@95"]:.3f} -> '
+        f'{out}: std_scale={scale}, of {len(errors)} {stage.boxes}; on the '
+        f'images of {split}_dataloader NLL {before["nll"]:.3f} -> '
+        f'{after["nll"]:.3f}, coverage@95 {before["coverage@95"]:.3f} -> '
         f'{after["coverage@95"]:.3f}'
     )
 
 
-def write(config: Path, scale: float, out: Path) -> None:
+def write(config: Path, place: Sequence[str], scale: float, out: Path) -> None:
     """Write a config that inherits one and has the factor, if it can."""
-    if Config._is_lazy_import(str(config)):
+    given = None
+    if not Config._is_lazy_import(str(config)):
+        given = reduce(getitem, place, Config.fromfile(config))
+    if not isinstance(given, dict):
         raise ValueError(
-            'the config is in pure Python style, which no other can inherit '
-            f'by name: set std_scale={scale} of its rpn_head'
+            f'no config can change {".".join(place)} of {config} alone, which '
+            'is in pure Python style, or a list of stages: set '
+            f'std_scale={scale} there'
         )
     overrides: dict = dict(std_scale=scale)
-    for key in reversed(find_rpn_head(Config.fromfile(config))):
+    for key in reversed(place):
         overrides = {key: overrides}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(dict(_base_=base_name(config, out), **overrides)))
@@ -79,7 +84,16 @@ def main() -> None:
         '--out', type=Path, required=True, help='the config to write'
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to fit on'
+        '--of', choices=STAGES, default='proposals', help='whose stds to fit'
+    )
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val'),
+        help='images to fit on (default: train for proposals, val for '
+        'detections)',
+    )
+    parser.add_argument(
+        '--top', type=int, default=100, help='boxes of an image to fit on'
     )
     parser.add_argument(
         '--images', type=int, default=2000, help='to fit on, at most'
@@ -88,8 +102,9 @@ def main() -> None:
     if args.out.exists():
         raise FileExistsError(f'{args.out} exists already')
     config = read_config(args.config, args.cfg_options)
-    stage = FirstStageErrors(config, args.checkpoint, args.device)
-    print(recalibrate(stage, args.out, args.top, args.images))
+    stage = STAGES[args.of](config, args.checkpoint, args.device)
+    split = args.split or stage.split
+    print(recalibrate(stage, args.out, args.top, args.images, split))
 
 
 if __name__ == '__main__':

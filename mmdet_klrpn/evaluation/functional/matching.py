@@ -1,6 +1,6 @@
 """What proposals found, and by how much their edges miss it."""
 
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mmdet.evaluation import bbox_overlaps
@@ -33,6 +33,7 @@ def match_proposals(
     gt_bboxes: np.ndarray,
     gt_ignored: np.ndarray,
     iou_thr: float = 0.5,
+    labels: Optional[Tuple[np.ndarray, np.ndarray]] = None,
 ) -> np.ndarray:
     """The object that each proposal is on, the one of the highest IoU.
 
@@ -46,6 +47,9 @@ def match_proposals(
         gt_ignored (np.ndarray): (k, ), bool: crowds and the like. As in COCO,
             they overlap with their share of the proposal's area.
         iou_thr (float): The least IoU. Defaults to 0.5.
+        labels (tuple[np.ndarray, np.ndarray], optional): Classes (n, ) of
+            detections and (k, ) of objects, which must be the same. Proposals
+            have none.
 
     Returns:
         np.ndarray: (n, ), number of the object, ``NO_OBJECT`` (-1), or
@@ -53,12 +57,17 @@ def match_proposals(
     """
     gt_ignored = np.asarray(gt_ignored, dtype=bool)
     matched = np.full(len(bboxes), NO_OBJECT)
+    differ = np.zeros((len(bboxes), len(gt_bboxes)), dtype=bool)
+    if labels is not None:
+        differ = labels[0][:, None] != labels[1]
     (ignored,), (objects,) = gt_ignored.nonzero(), (~gt_ignored).nonzero()
     if len(ignored):
         shares = bbox_overlaps(bboxes, gt_bboxes[ignored], mode='iof')
+        shares[differ[:, ignored]] = 0
         matched[shares.max(axis=1) >= iou_thr] = IGNORED
     if len(objects):
         ious = bbox_overlaps(bboxes, gt_bboxes[objects])
+        ious[differ[:, objects]] = 0
         hits = ious.max(axis=1) >= iou_thr
         matched[hits] = objects[ious.argmax(axis=1)[hits]]
     return matched
@@ -71,8 +80,9 @@ def proposal_errors(
     gt_bboxes: np.ndarray,
     gt_ignored: np.ndarray,
     max_num: int,
+    labels: Optional[Tuple[np.ndarray, np.ndarray]] = None,
 ) -> ProposalErrors:
-    """Hits and errors of an image's best proposals.
+    """Hits and errors of an image's best proposals, or detections.
 
     Args:
         bboxes (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
@@ -82,12 +92,18 @@ def proposal_errors(
         gt_ignored (np.ndarray): (k, ), bool: crowds and the like. What is on
             one alone is left out.
         max_num (int): How many proposals to take, the best by score.
+        labels (tuple[np.ndarray, np.ndarray], optional): See
+            :func:`match_proposals`.
 
     Returns:
         ProposalErrors: In single precision, as results are gathered.
     """
     best = np.argsort(-scores, kind='stable')[:max_num]
-    matched = match_proposals(bboxes[best], gt_bboxes, gt_ignored)
+    if labels is not None:
+        labels = labels[0][best], labels[1]
+    matched = match_proposals(
+        bboxes[best], gt_bboxes, gt_ignored, labels=labels
+    )
     best, matched = best[matched != IGNORED], matched[matched != IGNORED]
     hits = matched != NO_OBJECT
     errors = stds = sizes = np.zeros((0, 4))

@@ -1,5 +1,6 @@
 """Metrics."""
 
 from .proposal_metric import ProposalMetric
+from .std_coco_metric import StdCocoMetric
 
-__all__ = ['ProposalMetric']
+__all__ = ['ProposalMetric', 'StdCocoMetric']

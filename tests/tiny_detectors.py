@@ -33,6 +33,16 @@ ROI_HEADS = {
     'RFCNRoIHead with both': dict(
         type='RFCNRoIHead', objectness_power=1.0, objectness_prior=True
     ),
+    'stds': dict(type='StandardRoIHead', bbox_head=dict(type='KLBBoxHead')),
+    'one std for all classes': dict(
+        type='StandardRoIHead',
+        bbox_head=dict(
+            type='KLVGGBBoxHead', reg_class_agnostic=True, num_stds=1
+        ),
+    ),
+    "R-FCN's stds": dict(
+        type='RFCNRoIHead', bbox_head=dict(type='KLRFCNBBoxHead')
+    ),
 }
 
 
@@ -69,7 +79,6 @@ def rfcn_roi_head(
 def tiny_detector(
     rpn_head='KLRPNHead',
     roi_head='ObjectnessRoIHead',
-    box_head=None,
     **train_cfg,
 ):
     """Build a detector of two classes.
@@ -77,10 +86,11 @@ def tiny_detector(
     Args:
         rpn_head (str): One of ``RPN_HEADS``.
         roi_head (str): One of ``ROI_HEADS``. R-FCN's read a single level.
-        box_head (dict, optional): Changes of the box head.
         **train_cfg: What to replace in that of the RPN head.
     """
-    is_rfcn = ROI_HEADS[roi_head]['type'] == 'RFCNRoIHead'
+    changes = dict(ROI_HEADS[roi_head])
+    box_head = changes.pop('bbox_head', {})
+    is_rfcn = changes['type'] == 'RFCNRoIHead'
     strides = [16] if is_rfcn else [4, 8, 16, 32]
     extractor, bbox_head = 'roi_head.bbox_roi_extractor', 'roi_head.bbox_head'
     model = faster_rcnn(
@@ -119,10 +129,10 @@ def tiny_detector(
     if is_rfcn:
         model.neck = None
         model.backbone.out_indices = (2,)
-        model.roi_head = rfcn_roi_head(32, **ROI_HEADS[roi_head])
+        model.roi_head = rfcn_roi_head(32, **changes)
     else:
-        model.roi_head.update(ROI_HEADS[roi_head])
-    model.roi_head.bbox_head.update(box_head or {})
+        model.roi_head.update(changes)
+    model.roi_head.bbox_head.update(box_head)
     model.train_cfg.rpn.update(train_cfg)
     torch.manual_seed(0)
     return MODELS.build(dict(model, _scope_='mmdet'))

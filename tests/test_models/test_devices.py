@@ -172,6 +172,8 @@ def test_a_second_stage_waits_no_more_than_mmdet_s(roi_head, images):
     loss, test = costs('StandardRoIHead', images)
     own_loss, own_test = costs(roi_head, images)
     assert own_loss[0] <= loss[0]
-    assert own_test <= test
+    assert own_test[0] <= test[0]
+    # To decode stds, the coder's two constants and the image's scale.
+    assert own_test[1] <= test[1] + 3 * images * ('std' in roi_head)
     # For a prior, each image's objects are compared with its proposals.
     assert own_loss[1] <= loss[1] + images

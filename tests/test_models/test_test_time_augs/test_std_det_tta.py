@@ -70,9 +70,7 @@ def test_nothing_is_found():
 
 
 def test_a_detector_with_stds():
-    detector = tiny_detector(
-        roi_head='StandardRoIHead', box_head=dict(type='KLBBoxHead')
-    )
+    detector = tiny_detector(roi_head='stds')
     cfg = ConfigDict(CFG, max_per_img=100)
     model = StdDetTTAModel(tta_cfg=cfg, module=detector).eval()
     data = batch(images=1)

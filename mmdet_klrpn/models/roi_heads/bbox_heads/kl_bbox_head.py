@@ -154,25 +154,25 @@ class KLBBoxMixin(VotingBBoxMixin):
         )
         if logits is None:
             return losses
-        positive = ((labels >= 0) & (labels < self.num_classes)).nonzero()[
-            :, 0
-        ]
-        own = 0 if self.reg_class_agnostic else labels[positive]
-        mean = bbox_pred.detach().unflatten(1, (-1, 4))[positive, own]
-        logits = logits.unflatten(1, (-1, self.num_stds))[positive, own]
-        targets = bbox_targets[positive]
+        # Negatives weigh 0, where to pick positives would wait for the device.
+        positive = ((labels >= 0) & (labels < self.num_classes))[:, None]
+        rows = torch.arange(len(labels), device=labels.device)
+        own = 0
+        if not self.reg_class_agnostic:
+            own = labels.clamp(0, self.num_classes - 1)
+        mean = bbox_pred.detach().unflatten(1, (-1, 4))[rows, own]
+        logits = logits.unflatten(1, (-1, self.num_stds))[rows, own]
         if self.reg_decoded_bbox:
-            targets = self.bbox_coder.encode(rois[positive, 1:], targets)
+            boxes = torch.where(positive, bbox_targets, rois[:, 1:])
+            bbox_targets = self.bbox_coder.encode(rois[:, 1:], boxes)
         losses['loss_kl'] = self.loss_kl(
             mean,
             self._log_variances(logits),
-            targets,
+            bbox_targets,
             0.0,
-            weight=bbox_weights[positive],
-            avg_factor=None
-            if reduction_override == 'none'
-            else len(bbox_targets),
-            reduction_override=reduction_override,
+            weight=bbox_weights * positive,
+            avg_factor=max(len(labels), 1),
+            reduction_override='mean',
         )
         return losses
 

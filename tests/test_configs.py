@@ -109,7 +109,9 @@ def test_paper_variants_are_what_the_sources_state():
 def test_differs_from_its_baseline_in_the_head_alone(path):
     ours = Config.fromfile(path).to_dict()
     name = re.sub(
-        '(?<=_)kl-rpn(-paper|-objectness|-second-look)?[-_]', '', path.name
+        '(?<=_)kl-rpn(-paper|-objectness|-second-look|-bbox)?[-_]',
+        '',
+        path.name,
     )
     name = name.replace('-c4_1x', '_c4-1x')  # as mmdet spells that one
     found = list((ROOT / 'configs').rglob(name))
@@ -131,6 +133,14 @@ def test_differs_from_its_baseline_in_the_head_alone(path):
         else:
             assert own['type'] == 'ObjectnessRoIHead'
             own['type'] = 'StandardRoIHead'
+    if 'bbox' in path.stem:
+        own, given = ours['model']['roi_head'], baseline['model']['roi_head']
+        assert own.pop('bbox_head') == dict(
+            given.pop('bbox_head'), type='KLBBoxHead'
+        )
+        for part in ('val_evaluator', 'test_evaluator', 'visualizer'):
+            assert ours[part].pop('type').startswith('Std')
+            del baseline[part]['type']
     if path.stem.startswith('rpn_'):  # whose metric fails on numpy 1.24
         for split in ('val_evaluator', 'test_evaluator'):
             assert ours.pop(split)['type'] == 'ProposalMetric'

@@ -8,6 +8,7 @@ from mmdet_klrpn.evaluation.functional import (
     LEVELS,
     coverage,
     fit_std_scale,
+    interval_factors,
     objectness_calibration,
     reliability_diagram,
     std_calibration,
@@ -46,17 +47,28 @@ def test_recovers_the_factor_of_gaussian_errors(factor):
 
 def test_figures_equal_scipy_s():
     errors, stds, sizes = gaussian(1.3, rows=200)
+    sizes = sizes + 5 * np.abs(errors).max()  # no box is turned inside out
     figures = std_calibration(
         *(x.astype(np.float32) for x in (errors, stds, sizes))
     )
     nll = -scipy_stats.norm.logpdf(errors, scale=stds).mean()
     constant = np.sqrt((errors**2).mean())
     nll_constant = -scipy_stats.norm.logpdf(errors, scale=constant).mean()
+    # The box is the object less the errors of its two edges.
+    extents = [
+        sizes[:, i] - errors[:, i % 2 + 2] + errors[:, i % 2] for i in range(4)
+    ]
+    extents = np.stack(extents, axis=1)
+    share = np.sqrt(((errors / extents) ** 2).mean())
+    nll_share = -scipy_stats.norm.logpdf(
+        errors, scale=share * np.abs(extents)
+    ).mean()
     distances = np.abs(errors)
     shares = stds / sizes, distances / sizes
     expected = dict(
         nll=nll,
         nll_constant=nll_constant,
+        nll_share=nll_share,
         std_factor=np.sqrt(((errors / stds) ** 2).mean()),
         std=stds.mean(),
         relative_std=(stds / sizes).mean(),
@@ -103,6 +115,30 @@ def test_heavy_tails_leave_the_wide_interval_nearly_true():
     (theirs,) = coverage(z, robust * stds, [0.95])
     assert abs(ours - 0.95) < 0.01
     assert theirs < 0.92
+
+
+@pytest.mark.parametrize('tails', [3, 30])
+def test_intervals_hold_their_share_whatever_the_tails(tails):
+    generator = np.random.default_rng(0)
+    stds = np.exp(generator.normal(1, 0.7, (2 * ROWS, 4)))
+    errors = stds * generator.standard_t(tails, (2 * ROWS, 4))
+    levels = [0.5, 0.8, 0.95]
+    factors = interval_factors(errors[:ROWS], stds[:ROWS], levels)
+    for level, factor in zip(levels, factors):
+        bound = scipy_stats.t.interval(level, tails)[1]
+        assert factor == pytest.approx(bound, rel=0.05)
+        held = np.abs(errors[ROWS:]) <= factor * stds[ROWS:]
+        assert held.mean() == pytest.approx(level, abs=0.01)
+
+
+def test_the_interval_of_few_errors_is_the_widest():
+    errors = np.array([[1.0, 2, 3, 4]])
+    stds = np.full((1, 4), 2.0)
+    # The third of four: ceil(5 / 2); the fifth, where there are four.
+    found = interval_factors(errors, stds, [0.5, 0.95])
+    assert found.tolist() == [1.5, 2.0]
+    with pytest.raises(ValueError, match='must hold one at least'):
+        interval_factors(errors[:0], stds[:0], [0.5])
 
 
 def test_a_true_std_beats_a_constant():

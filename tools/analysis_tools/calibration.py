@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 import matplotlib
+import numpy as np
 import pandas as pd
 
 from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
 from mmdet_klrpn.evaluation.functional import (
+    COVERAGES,
     LEVELS,
     ProposalErrors,
     concatenate,
     coverage,
     fit_std_scale,
+    interval_factors,
     objectness_calibration,
     reliability_diagram,
+    review,
     std_calibration,
 )
 from mmdet_klrpn.utils import (
@@ -46,10 +50,18 @@ STD_COLUMNS = {
     'std_calibration_error': 'error',
     'nll': 'NLL',
     'nll_constant': 'NLL, constant',
+    'nll_share': 'NLL, share of size',
     'std': 'std, px',
     'std_error_correlation': 'corr.',
     'std_error_rank_correlation': 'rank corr.',
     'relative_std_error_rank_correlation': 'rank corr., by size',
+}
+INTERVAL_COLUMNS = {
+    **{f'factor@{p}': f'factor, {p}%' for p in COVERAGES},
+    **{f'coverage@{p}': f'{p}%' for p in COVERAGES},
+    'poor': 'IoU < 0.75',
+    'poor_by_std': 'of the least sure tenth',
+    'poor_by_score': 'of the lowest-scored tenth',
 }
 OBJECTNESS_COLUMNS = {
     'objectness_ece': 'ECE',
@@ -67,7 +79,8 @@ def measure(
     Returns:
         tuple[dict, dict]: Figures, and the errors that they are of, for
         'objectness' and, if there are stds, for these 'as predicted' and,
-        scaled by the factor of the other images, 'recalibrated'.
+        scaled by the factor of the other images, 'recalibrated'; and figures
+        of 'intervals', see :func:`measure_intervals`.
     """
     given = stage.errors('test', top, images)
     figures, errors = {}, {}
@@ -78,19 +91,46 @@ def measure(
             errors[kind] = given._replace(stds=scale * given.stds)
             figures[kind] = std_calibration(*errors[kind][2:])
             figures[kind]['factor'] = scale
+        figures['intervals'] = measure_intervals(given, fitted)
     figures['objectness'] = objectness_calibration(given.scores, given.hits)
     return figures, dict(errors, objectness=given)
 
 
+def measure_intervals(
+    given: ProposalErrors, fitted: ProposalErrors
+) -> Dict[str, float]:
+    """Intervals of any shape of errors, and what the stds flag for review.
+
+    Returns:
+        dict[str, float]: By coverage, the factor on a std that holds as many
+        of the ``fitted`` errors, and the share that it holds of the ``given``
+        ones; and :func:`review`'s figures.
+    """
+    levels = [percent / 100 for percent in COVERAGES]
+    factors = interval_factors(fitted.errors, fitted.stds, levels)
+    figures = review(*given[2:], given.scores[given.hits])
+    for percent, factor in zip(COVERAGES, factors):
+        held = np.abs(given.errors) <= factor * given.stds
+        figures[f'factor@{percent}'] = float(factor)
+        figures[f'coverage@{percent}'] = float(held.mean())
+    return figures
+
+
 def format_tables(runs: List[dict]) -> str:
-    """Two tables in Markdown, of the stds and of the scores."""
-    stds, scores = [], []
+    """Tables in Markdown, of the stds, their intervals, and the scores."""
+    stds, intervals, scores = [], [], []
     for run in runs:
         scores.append({'': run['model'], **run['objectness']})
+        if 'intervals' in run:
+            intervals.append({'': run['model'], **run['intervals']})
         for kind in ('as predicted', 'recalibrated'):
             if kind in run:
                 stds.append({'': f'{run["model"]}, {kind}', **run[kind]})
-    tables = ((stds, STD_COLUMNS), (scores, OBJECTNESS_COLUMNS))
+    tables = (
+        (stds, STD_COLUMNS),
+        (intervals, INTERVAL_COLUMNS),
+        (scores, OBJECTNESS_COLUMNS),
+    )
     return '\n\n'.join(
         pd.DataFrame(rows, columns=['', *columns])
         .groupby('', sort=False)

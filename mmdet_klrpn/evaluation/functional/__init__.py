@@ -5,6 +5,7 @@ from .calibration import (
     LEVELS,
     coverage,
     fit_std_scale,
+    interval_factors,
     objectness_calibration,
     reliability_diagram,
     std_calibration,
@@ -16,18 +17,22 @@ from .matching import (
     match_proposals,
     proposal_errors,
 )
+from .review import box_ious, review
 
 __all__ = [
     'COVERAGES',
     'LEVELS',
     'ProposalErrors',
+    'box_ious',
     'concatenate',
     'coverage',
     'fit_std_scale',
+    'interval_factors',
     'match_coco_proposals',
     'match_proposals',
     'objectness_calibration',
     'proposal_errors',
     'reliability_diagram',
+    'review',
     'std_calibration',
 ]

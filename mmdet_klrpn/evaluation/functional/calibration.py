@@ -14,6 +14,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import norm, rankdata
 
+from .review import box_sizes
+
 COVERAGES = (50, 80, 95)
 # Nominal coverages of the curve over which the error is averaged.
 LEVELS = np.arange(1, 20) / 20
@@ -46,7 +48,8 @@ def std_calibration(
           but of absolute differences and central intervals.
         - ``nll``: mean negative log-likelihood of an error, in nats;
           ``nll_constant``: that of the one std for all that is best in
-          hindsight, :math:`\frac12 \log(2 \pi e\, \overline{error^2})`.
+          hindsight, :math:`\frac12 \log(2 \pi e\, \overline{error^2})`;
+          ``nll_share``: that of the best constant share of the box's extent.
         - ``std_factor``: :func:`fit_std_scale`, what stds should be times.
         - ``std``, ``relative_std``: sharpness, the mean std in pixels and
           over the object's extent.
@@ -56,8 +59,8 @@ def std_calibration(
           object's extent, for what is large is missed by more anyway. Left
           out where std or error is constant.
 
-        ``nll_constant`` and ``std_factor`` are left out where no error
-        differs from 0.
+        ``nll_constant``, ``nll_share`` and ``std_factor`` are left out where
+        no error differs from 0.
 
     Raises:
         ValueError: If a std is not positive, or a number is not finite.
@@ -82,6 +85,9 @@ def std_calibration(
         figures['std_factor'] = fit_std_scale(errors, stds)
         variance = np.square(errors).mean()
         figures['nll_constant'] = 0.5 * np.log(2 * np.pi * np.e * variance)
+        extents = box_sizes(errors, sizes)
+        variance = np.square(errors / extents).mean() * extents**2
+        figures['nll_share'] = 0.5 * np.log(2 * np.pi * np.e * variance).mean()
     figures.update(_correlations(np.abs(errors), stds, sizes))
     return {name: float(value) for name, value in figures.items()}
 
@@ -143,6 +149,38 @@ def fit_std_scale(errors: np.ndarray, stds: np.ndarray) -> float:
             'train longer, or fit on images with objects'
         )
     return float(np.sqrt(np.square(z).mean()))
+
+
+def interval_factors(
+    errors: np.ndarray, stds: np.ndarray, levels: Sequence[float]
+) -> np.ndarray:
+    r"""Half-widths, in stds, of intervals that hold given shares of errors.
+
+    An edge plus or minus ``factor * std`` then holds the share of errors that
+    it says, whatever their distribution, where :func:`fit_std_scale` assumes a
+    Gaussian. It is split conformal prediction with the std as the scale (Lei
+    et al., "Distribution-Free Predictive Inference for Regression", JASA 2018,
+    section 5.2): the :math:`\lceil (m + 1) p \rceil`-th smallest of the m
+    values of abs(z).
+
+    Args:
+        errors (np.ndarray): (m, 4), in pixels, of images that the detector
+            was not trained on.
+        stds (np.ndarray): (m, 4), in pixels.
+        levels (Sequence[float]): (l, ), shares in (0, 1).
+
+    Returns:
+        np.ndarray: (l, ), the factors.
+
+    Raises:
+        ValueError: If there is no error, a std is not positive, or a number
+            is not finite.
+    """
+    distances = np.sort(np.abs(_z(errors, stds)), axis=None)
+    if not distances.size:
+        raise ValueError('errors must hold one at least, but got none')
+    ranks = np.ceil((distances.size + 1) * np.asarray(levels)).astype(int)
+    return distances[ranks.clip(max=distances.size) - 1]
 
 
 def objectness_calibration(

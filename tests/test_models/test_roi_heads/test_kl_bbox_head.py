@@ -1,12 +1,15 @@
 """Detections with the standard deviations of their edges."""
 
 import math
+import re
 
 import pytest
 import torch
+from conftest import ROOT
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
+from mmengine.optim import build_optim_wrapper
 from tiny_detectors import batch, predict, tiny_detector, train
 from torch.distributions import Normal
 
@@ -254,6 +257,30 @@ def test_detectors_train_and_detect(name):
         assert detections.bbox_stds.shape == detections.bboxes.shape
         assert (detections.bbox_stds > 0).all()
     assert len(found[0]) > 0
+
+
+def test_the_layer_can_be_trained_alone():
+    """By learning rates, as the documentation says."""
+    page = (ROOT / 'docs/detections.md').read_text()
+    (lines,) = re.findall(
+        r'optim_wrapper = dict\((.*?\n)\)\n', page, re.DOTALL
+    )
+    paramwise = eval(f'dict({lines})')
+    model = tiny_detector(roi_head='stds')
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    optimizer = dict(type='AdamW', lr=1e-2, weight_decay=0.1)
+    wrapper = build_optim_wrapper(
+        model, dict(optimizer=optimizer, **paramwise)
+    )
+    train(model, batch())
+    wrapper.optimizer.step()
+    changed = {
+        name
+        for name, p in model.named_parameters()
+        if (p != before[name]).any()
+    }
+    layer = 'roi_head.bbox_head.fc_reg.stds'
+    assert changed == {f'{layer}.weight', f'{layer}.bias'}
 
 
 def test_cascade_and_masks():

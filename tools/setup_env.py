@@ -43,6 +43,7 @@ class Environment(NamedTuple):
     """A virtual environment, and the packages that it is for."""
 
     folder: Path
+    name: str  # of the stack
     python: Tuple[int, int]  # the oldest that the packages run on
     files: Tuple[str, ...]  # in requirements/; the first one has the pins
     prefix: str  # of the names under which pip knows mmengine and mmcv
@@ -55,13 +56,18 @@ class Environment(NamedTuple):
         """The file with the pinned packages."""
         return REQUIREMENTS / f'{self.files[0]}.txt'
 
+    @property
+    def lock(self) -> Path:
+        """The file with the version of everything that they depend on."""
+        return REQUIREMENTS / 'locks' / f'{self.name}.txt'
+
     def runs(self, *args: object, **options) -> bool:
         """Whether a command of its interpreter succeeds."""
         return succeeds([self.folder / 'bin/python', *args], **options)
 
     def installs(self, *args: object, **options) -> bool:
-        """Whether pip installs something, in the pinned version if any."""
-        pip = ('-m', 'pip', 'install', '-qq', '--constraint', self.pins)
+        """Whether pip installs something, in the locked version if any."""
+        pip = ('-m', 'pip', 'install', '-qq', '--constraint', self.lock)
         return self.runs(*pip, *args, **options)
 
 
@@ -94,7 +100,8 @@ def main() -> int:
     parser.add_argument('venv', type=Path, help='folder of the environment')
     parser.add_argument('--stack', choices=STACKS, default='openmmlab')
     args = parser.parse_args()
-    env = Environment(args.venv.absolute(), **STACKS[args.stack])
+    stack = STACKS[args.stack]
+    env = Environment(args.venv.absolute(), args.stack, **stack)
     stamp = env.folder / 'setup_env.sha256'
     wanted = fingerprint(env)
     if stamp.exists() and stamp.read_text() == wanted and works(env):
@@ -156,7 +163,7 @@ def fingerprint(env: Environment) -> str:
     facts = (sys.version, ROOT, env, has_gpu())
     digest = hashlib.sha256(repr(facts).encode())
     files = [Path(__file__), ROOT / 'setup.py', ROOT / 'setup.cfg']
-    for file in files + sorted(REQUIREMENTS.glob('*.txt')):
+    for file in files + sorted(REQUIREMENTS.rglob('*.txt')):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -4,10 +4,14 @@ import socket
 import subprocess
 import sys
 import venv
+from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, load_tool
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 @pytest.fixture
@@ -16,7 +20,7 @@ def tool(tmp_path, monkeypatch):
     module = load_tool('tools/setup_env.py')
     module.folder = tmp_path / 'env'
     module.env, module.fork = (
-        module.Environment(module.folder, **module.STACKS[stack])
+        module.Environment(module.folder, stack, **module.STACKS[stack])
         for stack in ('openmmlab', 'fork')
     )
     module.builds = []
@@ -121,7 +125,7 @@ def test_the_package_must_be_installed_not_only_lie_here(
     monkeypatch.setattr(tool, 'CHECK', 'import mmdet_klrpn')
     monkeypatch.chdir(ROOT)
     venv.create(tmp_path / 'env', symlinks=True)
-    env = tool.Environment(tmp_path / 'env', **tool.STACKS['fork'])
+    env = tool.Environment(tmp_path / 'env', 'fork', **tool.STACKS['fork'])
     assert not tool.works(env)
 
 
@@ -150,7 +154,7 @@ def test_mmcv_without_operators_is_an_error(tool, monkeypatch, stack):
     (built,) = [words for words in commands if f'--no-binary={name}' in words]
     assert '--no-build-isolation' in built
     assert name in built
-    assert str(env.pins) in built
+    assert str(env.lock) in built
 
 
 def compile_mmcv(tool, monkeypatch, **variables):
@@ -265,15 +269,57 @@ def test_an_address_that_refuses_is_given_up(tool):
 
 
 @pytest.mark.parametrize('stack', ['env', 'fork'])
-def test_pip_is_held_to_the_pins(tool, monkeypatch, stack):
+def test_pip_is_held_to_the_lock(tool, monkeypatch, stack):
     env, commands = getattr(tool, stack), []
     monkeypatch.setattr(
         tool, 'succeeds', lambda command, **_: commands.append(command)
     )
     env.installs('torch')
-    assert commands[0][-3:] == ['--constraint', env.pins, 'torch']
-    pinned = [line.split('==')[0] for line in env.pins.open() if '==' in line]
-    assert {'torch', 'torchvision', f'{env.prefix}mmcv'} <= set(pinned)
+    assert commands[0][-3:] == ['--constraint', env.lock, 'torch']
+
+
+def read_lock(path):
+    """Locked versions by name, of this Python and platform."""
+    found = {}
+    for line in path.read_text().splitlines():
+        if not line.startswith('#'):
+            requirement = Requirement(line)
+            (pin,) = requirement.specifier
+            assert pin.operator == '==', line
+            if not requirement.marker or requirement.marker.evaluate():
+                found[canonicalize_name(requirement.name)] = pin.version
+    return found
+
+
+@pytest.mark.parametrize('stack', ['env', 'fork', 'docs'])
+def test_the_lock_holds_all_that_is_required(tool, stack):
+    """In versions that are asked for, and from no named host."""
+    if stack == 'docs':
+        files, lock = ('docs', 'lint'), ROOT / 'requirements/locks/docs.txt'
+    else:
+        env = getattr(tool, stack)
+        files, lock = env.files, env.lock
+    locked = read_lock(lock)
+    for name in files:
+        for line in (ROOT / f'requirements/{name}.txt').open():
+            if line.strip() and not line.startswith(('#', '-r')):
+                wanted = Requirement(line)
+                version = locked[canonicalize_name(wanted.name)]
+                assert version in wanted.specifier, line
+    assert '://' not in lock.read_text()
+
+
+@pytest.mark.skipif(
+    not Path(sys.prefix, 'setup_env.sha256').exists(),
+    reason='the environment is not one that this tool has built',
+)
+def test_what_is_installed_is_what_is_locked(tool):
+    is_fork = any(metadata.distributions(name='onedl-mmcv'))
+    locked = read_lock((tool.fork if is_fork else tool.env).lock)
+    assert len(locked) > 60
+    for name, version in locked.items():
+        # A build for the CPU adds +cpu to its version.
+        assert metadata.version(name).split('+')[0] == version, name
 
 
 def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):
@@ -286,9 +332,9 @@ def test_the_fork_is_an_environment_of_its_own(tool, monkeypatch):
 def test_two_families_are_never_mixed(tool, monkeypatch, capsys):
     venv.create(tool.folder, symlinks=True)
     (packages,) = tool.folder.glob('lib/python*/site-packages')
-    metadata = packages / 'mmengine-0.10.7.dist-info' / 'METADATA'
-    metadata.parent.mkdir()
-    metadata.write_text('Name: mmengine\nVersion: 0.10.7\n')
+    file = packages / 'mmengine-0.10.7.dist-info' / 'METADATA'
+    file.parent.mkdir()
+    file.write_text('Name: mmengine\nVersion: 0.10.7\n')
     tool.require_fit(tool.env)
     monkeypatch.setattr(sys, 'argv', [*sys.argv, '--stack', 'fork'])
     assert tool.main() == 1

@@ -3,7 +3,7 @@
 
 Two Faster R-CNNs that differ only in their RPN head learn to find tree crowns
 in an aerial photograph and are tested on another: one scene, one class, one
-seed. It shows that everything works, not which is the better method.
+seed. It shows that everything works, not which method is better.
 """
 
 import argparse
@@ -48,9 +48,21 @@ PROGRESS = re.compile(r'Epoch\(\w+\)\s+(\[.*\]) .*?eta: (\S+)')
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
-    parser.add_argument('--epochs', type=int, help='fewer, to try it out')
-    parser.add_argument('--seed', type=int, default=0, help='of both models')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default='work_dirs/demo',
+        help='output folder (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--epochs', type=int, help='fewer epochs, for a quick try'
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='seed of both models (default: %(default)s)',
+    )
     args = parser.parse_args()
     work_dir = args.work_dir.resolve()
     started = time.time()

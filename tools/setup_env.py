@@ -40,7 +40,7 @@ class SetupError(Exception):
 
 
 class Environment(NamedTuple):
-    """A virtual environment, and the packages that it is for."""
+    """A virtual environment and its packages."""
 
     folder: Path
     python: Tuple[int, int]  # the oldest that the packages run on
@@ -92,7 +92,12 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('venv', type=Path, help='folder of the environment')
-    parser.add_argument('--stack', choices=STACKS, default='openmmlab')
+    parser.add_argument(
+        '--stack',
+        choices=STACKS,
+        default='openmmlab',
+        help='packages to install (default: %(default)s)',
+    )
     args = parser.parse_args()
     env = Environment(args.venv.absolute(), **STACKS[args.stack])
     stamp = env.folder / 'setup_env.sha256'

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Measure whether proposals know how sure they are, and draw it.
+"""Measure the calibration of proposals' stds and scores.
 
-For each pair of a config and a checkpoint, on the images of test_dataloader:
-whether KL-RPN's stds are those of the errors, as predicted and with the factor
-that is fitted on the training images, and whether the scores, also an
-ordinary RPN's, are the probability of an object. Checkpoints of one config,
-such as several seeds, share a row: the mean and, in brackets, the range.
+Compares KL-RPN's stds with the errors of its boxes on the test images, as
+predicted and with a factor fitted on the training images; and the scores, also
+an ordinary RPN's, with the frequency of objects. Writes tables, figures and a
+picture. Checkpoints of one config, such as several seeds, share a row: the
+mean and, in brackets, the range.
 """
 
 import json
@@ -64,9 +64,9 @@ def measure(
     """Run a first stage over the test images.
 
     Returns:
-        tuple[dict, dict]: Figures, and the errors that they are of, for
-        'objectness' and, if there are stds, for these 'as predicted' and,
-        scaled by the factor of the training images, 'recalibrated'.
+        tuple[dict, dict]: Figures, and the errors they describe. The keys of
+        both are 'objectness' and, if there are stds, 'as predicted' and
+        'recalibrated' (scaled by the factor of the training images).
     """
     given = stage.errors('test', top, images)
     figures, errors = {}, {}
@@ -82,7 +82,7 @@ def measure(
 
 
 def format_tables(runs: List[dict]) -> str:
-    """Two tables in Markdown, of the stds and of the scores."""
+    """Format tables of the stds and of the scores in Markdown."""
     stds, scores = [], []
     for run in runs:
         scores.append({'': run['model'], **run['objectness']})
@@ -102,7 +102,7 @@ def format_tables(runs: List[dict]) -> str:
 
 
 def _mean_and_range(values: pd.Series) -> str:
-    """Of one column over runs; a dash where a run has no value."""
+    """Format a column over runs; a dash if a run has no value."""
     if values.isna().any():
         return '-'
     low, high = values.min(), values.max()
@@ -113,7 +113,7 @@ def _mean_and_range(values: pd.Series) -> str:
 def draw(
     errors: Dict[Tuple[str, str], List[ProposalErrors]], path: Path
 ) -> None:
-    """Draw both reliabilities from the errors by model and kind, pooled."""
+    """Draw reliability diagrams of stds and scores, pooled over runs."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 5.6), layout='constrained'
     )
@@ -142,23 +142,23 @@ def main() -> None:
     """Run the command line."""
     parser = ToolParser(description=__doc__)
     parser.add_argument(
-        'pairs', nargs='+', metavar='CONFIG CHECKPOINT', help='one or more'
+        'pairs', nargs='+', metavar='CONFIG CHECKPOINT', help='detectors'
     )
     parser.add_cfg_options()
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder to write'
+        '--out', type=Path, required=True, help='output folder'
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to take'
+        '--top', type=int, default=100, help='best proposals per image'
     )
     parser.add_argument(
-        '--images', type=int, default=2000, help='of a split, at most'
+        '--images', type=int, default=2000, help='max images per split'
     )
     args = parser.parse_args()
     configs, checkpoints = args.pairs[::2], args.pairs[1::2]
     if len(configs) != len(checkpoints):
-        parser.error('each config needs a checkpoint behind it')
+        parser.error('each config needs a checkpoint after it')
     runs: List[dict] = []
     errors: Dict[Tuple[str, str], List[ProposalErrors]] = {}
     models = distinct_names(configs)

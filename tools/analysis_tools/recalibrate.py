@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Fit one factor on KL-RPN's stds, and write a config that has it.
+"""Fit one factor for KL-RPN's stds, and write a config that has it.
 
-The factor minimises the negative log-likelihood of the errors of proposals on
-the training images, seen as in a test. The config inherits the given one and
-changes nothing but the stds that proposals carry: no score, box or loss.
-Settings by --cfg-options hold for the fit alone and are not written.
+The factor minimises the negative log-likelihood of proposals' errors on the
+training images, loaded by the test pipeline. The config inherits the given one
+and changes only the stds of proposals: no score, box or loss. --cfg-options
+apply to the fit only and are not written.
 """
 
 from pathlib import Path
@@ -76,13 +76,13 @@ def main() -> None:
     parser.add_detector()
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='the config to write'
+        '--out', type=Path, required=True, help='config to write'
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to fit on'
+        '--top', type=int, default=100, help='best proposals per image'
     )
     parser.add_argument(
-        '--images', type=int, default=2000, help='to fit on, at most'
+        '--images', type=int, default=2000, help='max training images'
     )
     args = parser.parse_args()
     if args.out.exists():

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw what a first stage proposes, and how sure it is where.
+"""Draw the best proposals of images, with their uncertainty.
 
-For each image a JPEG with its name: the best proposals with a band of one
-standard deviation around each edge, the baseline's beside them if one is
-given, and the standard deviation over the image for each level of KL-RPN.
---ground-truth shows the objects too, of images of the test set.
+Writes a JPEG for each image, with its name: the best proposals with a band of
+one standard deviation around each edge, and a map of the standard deviation
+for each level of KL-RPN. --baseline adds the proposals of another detector,
+--ground-truth the objects of test images.
 """
 
 from pathlib import Path
@@ -37,25 +37,25 @@ def main() -> None:
     parser = ToolParser(description=__doc__)
     parser.add_detector()
     parser.add_argument(
-        'images', nargs='+', type=Path, metavar='image', help='to draw'
+        'images', nargs='+', type=Path, metavar='image', help='image files'
     )
     parser.add_argument(
         '--baseline',
         nargs=2,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help='a detector to draw beside it, such as one with an ordinary RPN',
+        help='detector to compare with, such as one with an ordinary RPN',
     )
     parser.add_argument(
         '--ground-truth',
         action='store_true',
-        help='draw the objects too; the images are of test_dataloader',
+        help='draw objects; the images must be in test_dataloader',
     )
     parser.add_argument(
-        '--top', type=int, default=30, help='proposals of an image to draw'
+        '--top', type=int, default=30, help='best proposals per image'
     )
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder to write'
+        '--out', type=Path, required=True, help='output folder'
     )
     args = parser.parse_args()
     if args.top < 1:

@@ -18,8 +18,8 @@ from mmdet_klrpn.models import KLRPNHead
 from .functional import ProposalErrors, concatenate, proposal_errors
 from .split_items import Item, split_items
 
-# Of 10 proposals with independent edges, the standard error of a factor on
-# the stds, 1 / sqrt(2 * 4 * 10), is 11%.
+# With 10 proposals and independent edges, the standard error of the factor on
+# the stds is 1 / sqrt(2 * 4 * 10) = 11%.
 LEAST_ON_OBJECTS = 10
 
 
@@ -29,8 +29,8 @@ class FirstStageErrors:
     Args:
         config (str or Path or Config): The config, or its file.
         checkpoint (str): File of the trained weights.
-        device (str, optional): Where to run it. Defaults to the best that
-            there is.
+        device (str, optional): Where to run it. Defaults to a GPU if there is
+            one.
 
     Attributes:
         config (Config): The config.
@@ -52,27 +52,26 @@ class FirstStageErrors:
         self.config = config
         device = device or get_device()
         self.model = load_detector(config, str(checkpoint), device)
-        rpn_head(self.model)  # or an error, before the data is read
+        rpn_head(self.model)  # raises an error before the data is read
 
     def errors(
         self, split: str, num_proposals: int, max_images: int
     ) -> ProposalErrors:
-        """Hits and errors over a data set, seen without augmentation.
+        """Hits and errors over a data set, without augmentation.
 
         Args:
-            split (str): 'train' or 'test', the dataloader whose images to
-                take. Both go through the test pipeline.
-            num_proposals (int): How many proposals of an image to take, the
-                best by score.
-            max_images (int): How many images to take, evenly spread.
+            split (str): Dataloader of the images, 'train' or 'test'. Both go
+                through the test pipeline.
+            num_proposals (int): Number of proposals per image, the best by
+                score.
+            max_images (int): Most images to take, evenly spread.
 
         Returns:
-            ProposalErrors: Of all images in one.
+            ProposalErrors: Those of all images.
 
         Raises:
-            ValueError: If the data set has no image, none is to be taken, or
-                too few of KL-RPN's proposals are on an object to say anything
-                of their stds.
+            ValueError: If no image is taken, or too few of KL-RPN's proposals
+                are on an object to judge their stds.
         """
         for name, value in (
             ('num_proposals', num_proposals),
@@ -104,14 +103,14 @@ class FirstStageErrors:
         return found
 
     def items(self, split: str) -> List[Item]:
-        """Every image of a dataloader's data sets, see :func:`split_items`."""
+        """List the images of a dataloader, see :func:`split_items`."""
         return split_items(self.config, split)
 
 
 def _errors(
     proposals: InstanceData, info: dict, num_proposals: int
 ) -> ProposalErrors:
-    """Hits and errors of an image, ``info`` of which has the objects."""
+    """Hits and errors of an image with the objects of ``info``."""
     objects = [instance['bbox'] for instance in info['instances']]
     ignored = [instance['ignore_flag'] for instance in info['instances']]
     stds = proposals.get('bbox_stds')

@@ -85,7 +85,7 @@ def crowded(dataset: BaseDataset) -> List[int]:
 
 
 def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
-    """Draw an item of a test data set by the detectors with RPN and KL-RPN.
+    """Draw an item of a test data set with the proposals of both detectors.
 
     Returns:
         str: A caption with the number of trees that each finds.

@@ -26,7 +26,7 @@ def recalibrate(
     """Fit the factor on the best proposals and write the config ``out``.
 
     Returns:
-        str: What changed, in a line for users.
+        str: A line for users that says what changed.
 
     Raises:
         ValueError: If the detector has no KLRPNHead, or too few of its
@@ -40,7 +40,7 @@ def recalibrate(
             f'{type(head).__name__}'
         )
     _, _, errors, stds, sizes = stage.errors('train', top, images)
-    # The stds at hand have the scale of the given config already.
+    # The stds already have the scale of the given config.
     scale = float(f'{head.std_scale * fit_std_scale(errors, stds):.4g}')
     write(Path(stage.config.filename), scale, out)
     before, after = (
@@ -56,7 +56,7 @@ def recalibrate(
 
 
 def write(config: Path, scale: float, out: Path) -> None:
-    """Write a config that inherits one and has the factor, if it can."""
+    """Write a config that inherits one and adds the factor, if possible."""
     if Config._is_lazy_import(str(config)):
         raise ValueError(
             'the config is in pure Python style, which no other can inherit '

@@ -87,7 +87,8 @@ def draw(
     """Draw the best proposals of named models for an image, as a JPEG.
 
     Raises:
-        ValueError: If it is no image, or the detectors load it differently.
+        ValueError: If the file is not an image, or the detectors load it
+            differently.
     """
     images, stages = [], []
     for name, model in models:
@@ -107,7 +108,7 @@ def draw(
 
 
 def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
-    """Raise unless all images exist and no picture overwrites a file there.
+    """Raise an error if an image is missing or a picture would overwrite one.
 
     A file in the folder of an image may be an image too.
     """
@@ -115,7 +116,7 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
     for path in images:
         if not path.is_file():
             raise FileNotFoundError(f'there is no image {path}')
-        # A link has a folder, and so has what it leads to.
+        # Check the folder of a link and that of its target.
         folders |= {path.parent.resolve(), path.resolve().parent}
     for picture in pictures:
         if picture.exists() and picture.parent.resolve() in folders:
@@ -128,7 +129,7 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
 def ground_truth(
     config: Config, images: Sequence[Path]
 ) -> Dict[Path, np.ndarray]:
-    """Boxes (n, 4) of each image, as the test set of a config has them.
+    """Boxes (n, 4) of each image, from the test set of a config.
 
     Raises:
         ValueError: If an image is not in it.
@@ -149,7 +150,7 @@ def ground_truth(
 
 
 def load_image(model: nn.Module, path: Path) -> dict:
-    """An image through the test pipeline of a detector, or a ValueError."""
+    """Load an image by a detector's test pipeline, or raise a ValueError."""
     pipeline = Compose(get_test_pipeline_cfg(model.cfg))
     try:
         return pipeline(dict(img_path=str(path), img_id=0))
@@ -163,11 +164,11 @@ def load_image(model: nn.Module, path: Path) -> dict:
 def load_models(
     sources: Sequence[Tuple[Config, str]], device: str
 ) -> List[Model]:
-    """Detectors of configs and checkpoints, named after their configs.
+    """Load detectors, named after their configs.
 
     Raises:
-        ValueError: If a detector proposes no regions, or a checkpoint is not
-            of its config.
+        ValueError: If a detector has no proposals, or a checkpoint does not
+            fit.
     """
     models = []
     names = distinct_names([config.filename for config, _ in sources])

@@ -35,8 +35,8 @@ def export(
     """Export, and compare with ONNX Runtime.
 
     Args:
-        config (Config): The detector's.
-        checkpoint (str, optional): Checkpoint; random weights without.
+        config (Config): Config of the detector.
+        checkpoint (str, optional): Checkpoint. Defaults to random weights.
         out (Path): The file to write.
         from_images (bool): Export backbone and neck as well.
 
@@ -44,7 +44,7 @@ def export(
         float: The largest absolute difference of any output.
 
     Raises:
-        ValueError: If the file to write is one that is read.
+        ValueError: If the output would overwrite an input.
     """
     check_output(out, config.filename, checkpoint)
     model = load_detector(config, checkpoint)

@@ -33,9 +33,9 @@ def write(name: str, out: Path) -> None:
         out (Path): The file to write.
 
     Raises:
-        ValueError: If KL-RPN cannot take the place of its RPN, or it is
-            written in mmengine's pure Python style.
-        FileExistsError: If there is a file already.
+        ValueError: If KL-RPN cannot replace its RPN, or it is in mmengine's
+            pure Python style.
+        FileExistsError: If ``out`` exists already.
     """
     if out.exists():
         raise FileExistsError(f'{out} exists already')

@@ -43,20 +43,17 @@ OPTIONS = {
     'KLRPNHead': {},
     'KLRPNHead, num_stds=4': dict(num_stds=4),
     'KLRPNHead, pos_topk=0': dict(pos_topk=0),
-    'KLRPNHead, loss_mean=None': dict(loss_mean=None),
 }
 WITH_LAYERS = {**HEADS, 'KLRPNHead, num_convs=2': dict(num_convs=2)}
 STRIDES = (4, 8, 16, 32, 64)
 LARGE, SMALL = (800, 1344), (320, 320)
 # Images, and objects in each.
-SIZES = list(product((1, 2, 16), (1, 20, 200, 2000)))
-# In the batch. Beyond, the matrix of anchors by objects, or loops in Python,
-# take minutes, or gigabytes.
-MOST_OBJECTS = dict(
-    RPNHead=400, torchvision=400, GARPNHead=40, CascadeRPNHead=40
-)
+USUAL, CROWDED = (2, 20), (2, 2000)
+SIZES = [(1, 1), (1, 20), (2, 200), CROWDED, (16, 1), (16, 20)]
+# With more in the batch its matrix of anchors by objects takes gigabytes.
+MOST_OBJECTS = dict(RPNHead=400)
 STAGES = ('loss', 'proposals')
-QUANTITIES = ('operations', 'waits for the host', 'MB moved', 'peak MB', 'ms')
+QUANTITIES = ('operations', 'waits', 'MB moved', 'peak MB', 'ms')
 
 
 @lru_cache(maxsize=None)
@@ -234,42 +231,56 @@ def measure(
     args: argparse.Namespace,
     contestants: dict,
     stage: str,
-    sizes: List[Tuple[int, int]],
+    size: Tuple[int, int],
     **kwargs,
-) -> Iterator[tuple]:
-    """A table of each quantity of a stage, and in it a row of each size."""
-    tables = [[] for _ in QUANTITIES]
-    base = next(iter(contestants))
-    for size in sizes:
-        problems = {
-            name: Problem(name, size, device=args.device, **options, **kwargs)
-            for name, options in contestants.items()
-            if math.prod(size) <= MOST_OBJECTS.get(name, math.inf)
-        }
-        functions = {name: getattr(x, stage) for name, x in problems.items()}
-        turns = instruments.take_turns(functions, args.turns, args.device)
-        times = dict(zip(turns, instruments.compare(turns, base)))
-        for name, problem in problems.items():
-            times[name] = [*problem.costs(stage), times[name]]
-        for i, table in enumerate(tables):
-            row = [times[x][i] if x in times else '-' for x in contestants]
-            table.append([f'{size[0]} x {size[1]:,}', *row])
-    for quantity, rows in zip(QUANTITIES, tables):
-        title = f'{stage.capitalize()}: {quantity}.'
-        yield title, ['Images x objects', *contestants], rows
+) -> Dict[str, List[str]]:
+    """All of ``QUANTITIES`` of a stage, for each contestant."""
+    problems = {
+        name: Problem(name, size, device=args.device, **options, **kwargs)
+        for name, options in contestants.items()
+        if math.prod(size) <= MOST_OBJECTS.get(name, math.inf)
+    }
+    functions = {name: getattr(x, stage) for name, x in problems.items()}
+    turns = instruments.take_turns(functions, args.turns, args.device)
+    times = instruments.compare(turns, next(iter(contestants)))
+    return {
+        name: [*problem.costs(stage), time]
+        for (name, problem), time in zip(problems.items(), times)
+    }
+
+
+def tabulate(
+    args: argparse.Namespace,
+    contestants: dict,
+    stage: str,
+    sizes: List[Tuple[int, int]],
+) -> tuple:
+    """A table of a stage, with a row for each size and contestant."""
+    rows = [
+        [f'{size[0]} x {size[1]:,}', name, *costs]
+        for size in sizes
+        for name, costs in measure(args, contestants, stage, size).items()
+    ]
+    head = ['Images x objects', 'Head', *QUANTITIES]
+    return f'{stage.capitalize()}.', head, rows
 
 
 def section_heads(args: argparse.Namespace) -> Iterator[tuple]:
-    """Images of 800x1344, by their number and objects."""
-    contestants = {**HEADS, **OTHERS}
-    yield from measure(args, contestants, 'loss', SIZES)
-    yield from measure(args, contestants, 'proposals', SIZES[1::4])
+    """2 images of 800x1344 with 20 objects each."""
+    for stage in STAGES:
+        yield tabulate(args, {**HEADS, **OTHERS}, stage, [USUAL])
+
+
+def section_sizes(args: argparse.Namespace) -> Iterator[tuple]:
+    """More and fewer images and objects."""
+    yield tabulate(args, HEADS, 'loss', SIZES)
+    yield tabulate(args, HEADS, 'proposals', SIZES[-1:])
 
 
 def section_options(args: argparse.Namespace) -> Iterator[tuple]:
-    """Options of KLRPNHead, images of 800x1344."""
-    yield from measure(args, OPTIONS, 'loss', SIZES[5:8:2])
-    yield from measure(args, OPTIONS, 'proposals', SIZES[5:6])
+    """Options of KLRPNHead."""
+    yield tabulate(args, OPTIONS, 'loss', [CROWDED])
+    yield tabulate(args, OPTIONS, 'proposals', [USUAL])
 
 
 def section_small(args: argparse.Namespace) -> Iterator[tuple]:
@@ -278,12 +289,13 @@ def section_small(args: argparse.Namespace) -> Iterator[tuple]:
     anchors = ConfigDict(load(FASTER_RCNN).rpn_head.anchor_generator)
     anchors.update(strides=[16], scales=[2, 4, 8])
     one_map = dict(anchor_generator=anchors, strides=[16])
-    maps = {'a pyramid': {}, 'one map of stride 16': one_map}
-    sizes = [(1, 1), (1, 20), (2, 20)]
-    for stage, (name, options) in product(STAGES, maps.items()):
-        options['shape'] = SMALL
-        *_, (_, *table) = measure(args, HEADS, stage, sizes, **options)
-        yield (f'{stage.capitalize()}, {name}: ms.', *table)
+    maps, rows = {'pyramid': {}, 'one map of stride 16': one_map}, []
+    cases = product(STAGES, maps.items(), [(1, 1), USUAL])
+    for stage, (name, options), size in cases:
+        found = measure(args, HEADS, stage, size, shape=SMALL, **options)
+        times = [costs[-1] for costs in found.values()]
+        rows.append([f'{size[0]} x {size[1]}', f'{stage}, {name}', *times])
+    yield 'Times in ms.', ['Images x objects', 'Stage', *HEADS], rows
 
 
 def iterate(
@@ -329,23 +341,17 @@ def section_step(args: argparse.Namespace) -> Iterator[tuple]:
     few = ('RPNHead', 'KLRPNHead')
     for count, names, turns in ((20, models, args.turns), (1000, few, 1)):
         samples = [x.to(args.device) for x in samples_of(1, count, LARGE)]
-        launches, times = {}, {name: [] for name in names}
+        times = {name: [] for name in names}
         for turn, name in product(range(turns + 1), names):
             step = iterate(models[name], image, samples)
-            if turn:
-                times[name].append(laps(step, instruments.clock(args.device)))
-                continue
-            with instruments.counting() as counts:
-                launches[name] = laps(step, lambda: counts.launches)
-        tables = [], []
-        for part in launches['RPNHead']:
-            tables[0].append(
-                [part, *(f'{x[part]:,}' for x in launches.values())]
-            )
+            lap = laps(step, instruments.clock(args.device))
+            if turn:  # the one before fills caches
+                times[name].append(lap)
+        rows = []
+        for part in lap:
             row = {k: [1e3 * x[part] for x in v] for k, v in times.items()}
-            tables[1].append([part, *instruments.compare(row, 'RPNHead')])
-        for quantity, rows in zip(('operations', 'ms'), tables):
-            yield f'{count:,} objects: {quantity}.', ['Part', *names], rows
+            rows.append([part, *instruments.compare(row, 'RPNHead')])
+        yield f'{count:,} objects, times in ms.', ['Part', *names], rows
 
 
 def build_detector(name: str, **options) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The command klrpn, or python -m mmdet_klrpn: one name for each tool."""
+"""The command klrpn, or python -m mmdet_klrpn, which runs the tools."""
 
 import ast
 import sys
@@ -20,21 +20,24 @@ COMMANDS = dict(
 
 
 def main() -> None:
-    """Run the tool that the first argument names, with those behind it."""
+    """Run the tool that the first argument names, with the others."""
     tools = package_folder('tools')
-    lines = ['Commands, of which `klrpn COMMAND --help` tells more:', '']
+    lines = ['Commands (see `klrpn COMMAND --help`):', '']
     for name, tool in COMMANDS.items():
         text = ast.get_docstring(ast.parse((tools / tool).read_text()))
         lines.append(f'  {name:<12} {text.splitlines()[0].rstrip(".")}')
     parser = ToolParser(
         prog='klrpn',
         usage='klrpn COMMAND ...',
-        description='KL-RPN for MMDetection. With --debug as well, an error '
-        'of a command\nshows its traceback.',
+        description='KL-RPN for MMDetection. Add --debug to a command to see '
+        'the traceback\nof an error.',
         epilog='\n'.join(lines),
     )
     parser.add_argument(
-        'command', choices=COMMANDS, metavar='COMMAND', help='one of these'
+        'command',
+        choices=COMMANDS,
+        metavar='COMMAND',
+        help='one of those below',
     )
     command = parser.parse_args(sys.argv[1:2]).command
     sys.argv[:2] = [f'klrpn {command}']

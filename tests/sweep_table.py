@@ -67,35 +67,40 @@ def _rows(results: dict, kinds: Dict[str, str], wanted: tuple) -> str:
 PAGE = """\
 # KL-RPN in every config of mmdet
 
-Written by `python tests/sweep.py --results sweep.json --table
-docs/sweep.md`, from a run on a CPU with mmdet {version}. It lists
-each config that mmdet ships whose model holds an `RPNHead`, or a head that
-inherits it, and those that cannot be read to tell: {configs} configs. They
-have {models} different models, each of which is tried once.
+```bash
+python tests/sweep.py --results sweep.json --table docs/sweep.md
+```
+
+This converts every config of mmdet {version} with an `RPNHead`, or a head that
+inherits it, by `klrpn convert`, and tries it on a CPU. The {configs} configs,
+including those that cannot be read to tell, have {models} different models;
+each model is tried once.
 
 | | Configs |
 | --- | ---: |
 | all | {configs} |
 {counts}
 
-A config is converted by `klrpn convert`, and built in its own
-architecture, width and depth, with random weights. Proposals, samples and
-detections are capped, `SyncBN` becomes `BN`, and CARAFE, which mmcv has for
-GPUs alone, runs in plain torch. Two images of 128x128 pixels, or two frames,
-then go through:
+Each model has its own architecture, width and depth, and random weights. Two
+images of 128x128 pixels, or two frames, go through these steps:
 
-- *one object*: loss and backward, an object in each image. Every parameter of
-  the RPN head gets a finite gradient, and every other that gets one with
-  RPNHead, as distributed training requires.
-- *no object*: the same without any.
+- *one object*: loss and backward with an object in each image. Every parameter
+  of the RPN head gets a finite gradient, and so does every other parameter
+  that gets one with RPNHead, as distributed training requires.
+- *no object*: the same without objects.
 - *predicted*: a prediction in which every box is finite.
 
-SORT and DeepSORT have no loss of their own: their detector trains, as in
-mmdet. The detectors that lack mmpretrain or motmetrics below work in every
-step where mmpretrain 1.2.0 and motmetrics 1.4.0 are installed. Data sets and
-pipelines are not part of it. Detectors with a `GARPNHead` or an
-`EmbeddingRPNHead`, which do not inherit `RPNHead`, are not listed;
-`to_kl_rpn.py` refuses them.
+Limits:
+
+- Data sets and pipelines are not tried. Proposals, samples and detections are
+  capped, `SyncBN` becomes `BN`, and CARAFE, which mmcv has only for GPUs, runs
+  in plain torch.
+- SORT and DeepSORT have no loss of their own: their detector trains, as in
+  mmdet.
+- Detectors that fail below for lack of mmpretrain or motmetrics work in every
+  step with mmpretrain 1.2.0 and motmetrics 1.4.0.
+- `GARPNHead` and `EmbeddingRPNHead` do not inherit `RPNHead`: `to_kl_rpn.py`
+  refuses their detectors, which are not listed.
 
 ## What fails, and why
 

@@ -57,10 +57,10 @@ def test_help_of_a_command_is_under_its_name(call, command):
 @pytest.mark.parametrize(
     ('command', 'lines'),
     [
-        ('convert', ['--out OUT   the config to write (required)']),
-        ('visualize', ['to draw (default: 30)', 'write (required)']),
-        ('calibrate', ['of a split, at most (default: 2000)']),
-        ('export', ['through backbone and neck\n']),
+        ('convert', ['--out OUT   config to write (required)']),
+        ('visualize', ['per image (default: 30)', 'folder (required)']),
+        ('calibrate', ['max images per split (default: 2000)']),
+        ('export', ['include backbone and neck\n']),
     ],
 )
 def test_help_shows_defaults_and_what_is_required(call, command, lines):

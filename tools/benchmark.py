@@ -4,9 +4,9 @@
     klrpn benchmark run PLAN.yaml
     klrpn benchmark report WORK_DIR --out report
 
-A plan names detectors and which of them are compared. `run` trains and
-measures what is missing and resumes what was interrupted; `report` writes a
-page, Markdown, CSV, LaTeX and plots. See docs/benchmark.md.
+A plan lists detectors and the pairs to compare. `run` trains and measures what
+is missing, and resumes what was interrupted; `report` writes HTML, Markdown,
+CSV, LaTeX and plots. See docs/benchmark.md.
 """
 
 import argparse
@@ -32,37 +32,51 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     add = commands.add_parser('run', help='train and measure').add_argument
-    add('plan', help='YAML file, or the name of one of the package')
+    add('plan', help='YAML file, or name of a plan of the package')
     add(
         '--seeds',
         type=positive,
         help='number of seeds (default: as in the plan)',
     )
-    add('--work-dir', type=Path, help='(default: as in the plan)')
+    add(
+        '--work-dir',
+        type=Path,
+        help='folder of the runs (default: as in the plan)',
+    )
     launchers = dict(choices=('local', 'slurm'), default='local')
-    add('--launcher', **launchers, help='what starts the jobs')
-    add('--gpus', type=positive, default=1, help='processes of a training')
+    add('--launcher', **launchers, help='where jobs run')
+    add('--gpus', type=positive, default=1, help='processes per training')
     add(
         '--jobs',
         type=positive,
-        help='at once (default: all GPUs, cores, or queue)',
+        help='max jobs at once (default: cores or GPUs / --gpus, Slurm: all)',
     )
     for name in SBATCH:
-        add(f'--{name}', help='as for sbatch')
-    more = 'more options of sbatch, by their long names'
+        add(f'--{name}', help='option of sbatch')
+    more = 'other options of sbatch, by their long names'
     add('--sbatch', nargs='+', default=[], metavar='KEY[=VALUE]', help=more)
-    add('--measure-only', action='store_true', help='train nothing')
+    add('--measure-only', action='store_true', help='do not train')
     add('--dry-run', action='store_true', help='show the jobs and stop')
-    add = commands.add_parser('measure', help='measure again').add_argument
+    add = commands.add_parser(
+        'measure', help='measure runs again'
+    ).add_argument
     add('runs', nargs='+', type=Path, metavar='RUN', help='folder of a run')
-    add = commands.add_parser('time', help='time in turns').add_argument
+    add = commands.add_parser(
+        'time', help='time detectors in turns'
+    ).add_argument
     add('work_dir', type=Path, metavar='WORK_DIR', help='folder of runs')
-    add = commands.add_parser('report', help='what is measured').add_argument
-    add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='of runs')
-    add('--out', type=Path, default=Path('report'), help='folder to write')
-    add('--plan', help='(default: the one stored beside the runs)')
-    add('--resamples', type=int, default=1000, help='of images')
-    add('--jobs', type=positive, help='processes (default: one for each core)')
+    add = commands.add_parser('report', help='write a report').add_argument
+    add(
+        'work_dirs',
+        nargs='+',
+        type=Path,
+        metavar='WORK_DIR',
+        help='folders of runs',
+    )
+    add('--out', type=Path, default=Path('report'), help='output folder')
+    add('--plan', help='plan (default: the one stored with the runs)')
+    add('--resamples', type=int, default=1000, help='bootstrap samples')
+    add('--jobs', type=positive, help='processes (default: one per core)')
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 
 Two Faster R-CNNs that differ only in their RPN head learn to find tree crowns
 in an aerial photograph and are tested on another: one scene, one class, one
-seed. It shows that everything works, not which is the better method.
+seed. It shows that everything works, not which method is better.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CONFIGS = {
     name: str(STUDY / f'configs/faster-rcnn_mobilenetv2_fpn_{rest}.py')
     for name, rest in (('RPN', '24e_trees'), ('KL-RPN', 'kl-rpn_24e_trees'))
 }
-# Options of tools/test.py; the second ones test the first stage alone.
+# Options of tools/test.py; the second ones test only the first stage.
 PROPOSALS = ['model.type=RPN', 'test_evaluator.type=ProposalMetric']
 TESTS = {'detections': [], 'proposals': ['--cfg-options', *PROPOSALS]}
 COLUMNS = {
@@ -48,9 +48,21 @@ PROGRESS = re.compile(r'Epoch\(\w+\)\s+(\[.*\]) .*?eta: (\S+)')
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
-    parser.add_argument('--epochs', type=int, help='fewer, to try it out')
-    parser.add_argument('--seed', type=int, default=0, help='of both models')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default='work_dirs/demo',
+        help='output folder (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--epochs', type=int, help='fewer epochs, for a quick try'
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='seed of both models (default: %(default)s)',
+    )
     args = parser.parse_args()
     work_dir = args.work_dir.resolve()
     started = time.time()
@@ -76,7 +88,7 @@ def train(work_dir: Path, options: List[str]) -> None:
     """Train both models side by side."""
     commands = {}
     for model, config in CONFIGS.items():
-        # An earlier run's results would be taken for this one's.
+        # Results of an earlier run would be taken for this one's.
         shutil.rmtree(work_dir / model, ignore_errors=True)
         folder = str(work_dir / model)
         commands[model] = [str(TOOLS / 'train.py'), config]
@@ -101,7 +113,7 @@ def test(work_dir: Path) -> Dict[str, Dict[str, float]]:
 
 
 def run_all(step: str, commands: Dict[str, List[str]], work_dir: Path) -> None:
-    """Run a step's commands side by side, one a model, with logs of their own.
+    """Run a step's commands side by side, one per model, each with its log.
 
     If one fails, the others are stopped, and so is the demo, with the end of
     its log.
@@ -136,7 +148,7 @@ def run_all(step: str, commands: Dict[str, List[str]], work_dir: Path) -> None:
 
 
 def progress_line(logs: List[Path]) -> str:
-    """Epoch and estimated time left by the newest line of each log."""
+    """Epoch and time left, from the newest line of each log."""
     parts = []
     for log in logs:
         found = PROGRESS.findall(log.read_text())
@@ -158,7 +170,7 @@ def format_table(metrics: Dict[str, Dict[str, float]]) -> str:
 
 
 def draw_pictures(work_dir: Path) -> List[Path]:
-    """Draw test images with the ground truth and what each model proposes."""
+    """Draw test images with ground truth and each model's proposals."""
     models = [
         load_detector(config, checkpoint(work_dir, name))
         for name, config in CONFIGS.items()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Build a virtual environment with the pinned stack, or mend a broken one.
+"""Build a virtual environment with the pinned stack, or repair one.
 
-Runs on a bare Python 3.8 to 3.11, with nothing but the standard library. A
-stamp with a hash of everything that decides the result is written last: while
-it matches and the imports work, a call does nothing.
+Needs only Python 3.8 to 3.11 and its standard library. A stamp with a hash of
+everything that decides the result is written last: while it matches and the
+imports work, the command does nothing.
 """
 
 import argparse
@@ -40,16 +40,16 @@ class SetupError(Exception):
 
 
 class Environment(NamedTuple):
-    """A virtual environment, and the packages that it is for."""
+    """A virtual environment and its packages."""
 
     folder: Path
     name: str  # of the stack
-    python: Tuple[int, int]  # the oldest that the packages run on
+    python: Tuple[int, int]  # the oldest supported version
     files: Tuple[str, ...]  # in requirements/; the first one has the pins
-    prefix: str  # of the names under which pip knows mmengine and mmcv
-    wheels: str  # address of prebuilt mmcvs for the pinned torch
-    cuda: str  # which of them suits that torch from PyPI
-    imports: str  # what must import besides CHECK
+    prefix: str  # of pip's names of mmengine and mmcv
+    wheels: str  # URL of prebuilt mmcvs for the pinned torch
+    cuda: str  # CUDA version of PyPI's torch
+    imports: str  # further imports to check
 
     @property
     def pins(self) -> Path:
@@ -98,7 +98,12 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('venv', type=Path, help='folder of the environment')
-    parser.add_argument('--stack', choices=STACKS, default='openmmlab')
+    parser.add_argument(
+        '--stack',
+        choices=STACKS,
+        default='openmmlab',
+        help='packages to install (default: %(default)s)',
+    )
     args = parser.parse_args()
     stack = STACKS[args.stack]
     env = Environment(args.venv.absolute(), args.stack, **stack)
@@ -118,7 +123,7 @@ def main() -> int:
 
 
 def require_fit(env: Environment) -> None:
-    """Raise a SetupError where the stack does not fit Python or the folder."""
+    """Raise a SetupError if the stack does not fit Python or the folder."""
     if sys.version_info < env.python:
         oldest = '.'.join(map(str, env.python))
         raise SetupError(
@@ -137,7 +142,7 @@ def require_fit(env: Environment) -> None:
 
 
 def build_or_mend(env: Environment) -> None:
-    """Complete an environment, or build it anew where that does not help."""
+    """Complete an environment, or build it anew if that does not help."""
     if env.folder.exists() and any(env.folder.iterdir()):
         # Even an interrupted creation of an environment leaves one of these.
         if not {'bin', 'pyvenv.cfg'}.intersection(os.listdir(env.folder)):
@@ -159,7 +164,7 @@ def build_or_mend(env: Environment) -> None:
 
 
 def fingerprint(env: Environment) -> str:
-    """Hash of the Python, the place and each file that decides the result."""
+    """Hash the Python, the folder and all files that decide the result."""
     facts = (sys.version, ROOT, env, has_gpu())
     digest = hashlib.sha256(repr(facts).encode())
     files = [Path(__file__), ROOT / 'setup.py', ROOT / 'setup.cfg']
@@ -201,7 +206,7 @@ def build(env: Environment) -> None:
 
 
 def install_torch(env: Environment) -> None:
-    """Install torch: PyTorch's own CPU build where that serves and answers."""
+    """Install torch: without a GPU, PyTorch's CPU build if reachable."""
     options, cost = [], '2 minutes, and the download of 3.1 GB'
     if not has_gpu() and answers(TORCH_CPU_INDEX + '/torch/'):
         # A local version, 2.1.2+cpu, goes before the 2.1.2 it stands for.
@@ -215,7 +220,7 @@ def install_torch(env: Environment) -> None:
 
 
 def install_mmcv(env: Environment) -> None:
-    """Install mmcv with its operators: a prebuilt wheel, else the sources."""
+    """Install mmcv with its operators, from a wheel or its sources."""
     mmcv = f'{env.prefix}mmcv'
     check = HAS_OPERATORS + HAS_CUDA * has_gpu()
     links = env.wheels.format(env.cuda if has_gpu() else 'cpu')
@@ -235,7 +240,7 @@ def install_mmcv(env: Environment) -> None:
 
 
 def compile_mmcv(env: Environment, mmcv: str) -> None:
-    """Build mmcv, under pip's name of it, from its sources."""
+    """Build mmcv, given pip's name of it, from its sources."""
     env.runs('-m', 'pip', 'uninstall', '--yes', mmcv)
     # Without ninja, one file at a time; the fork's setup.py needs packaging.
     pip_install(env, 'ninja', 'packaging')

@@ -4,7 +4,7 @@ _base_ = [
     'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
 ]
-# Without normalisation, VGG bears half the rate of a ResNet, and a clip.
+# VGG has no normalisation: half a ResNet's learning rate, and a clip.
 optim_wrapper = dict(
     optimizer=dict(lr=0.01, weight_decay=0.0005),
     clip_grad=dict(max_norm=10))

@@ -1,3 +1,3 @@
-# Of the same weights: the score of a detection is that of both stages.
+# Same weights: a detection's score combines both stages.
 _base_ = 'faster-rcnn_vgg16_kl-rpn_1x_coco.py'
 model = dict(roi_head=dict(type='ObjectnessRoIHead'))

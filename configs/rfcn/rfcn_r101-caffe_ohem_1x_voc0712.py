@@ -1,4 +1,4 @@
-# Of 300 proposals, the 128 with the largest loss.
+# Train on the 128 of 300 proposals with the largest loss.
 _base_ = 'rfcn_r101-caffe_1x_voc0712.py'
 model = dict(
     train_cfg=dict(

@@ -1,8 +1,8 @@
-"""Whether a checkpoint was trained with the RPN head that a model has.
+"""Check whether a checkpoint was trained with the model's RPN head.
 
 The weights of an RPNHead and of a KLRPNHead have the same names and shapes.
-A KLRPNHead saves its ``std_range`` with them. Checkpoints from before it did
-are told apart by the text of their config, which is searched and never run.
+A KLRPNHead saves its ``std_range`` with them. Older checkpoints are told apart
+by the text of their config, which is searched and never run.
 """
 
 import re
@@ -24,7 +24,7 @@ _HEAD_TYPE = re.compile(
 
 
 class LoadedHead(NamedTuple):
-    """A head of the model, and what the checkpoint had in its place.
+    """A head of the model, and what the checkpoint had for it.
 
     Attributes:
         place (str): Name of the module.
@@ -38,7 +38,7 @@ class LoadedHead(NamedTuple):
 
 
 class WrongHead(NamedTuple):
-    """A head whose weights are another's.
+    """A head that got weights of another head.
 
     Attributes:
         head (RPNHead): The model's.
@@ -51,15 +51,15 @@ class WrongHead(NamedTuple):
 
 @contextmanager
 def watch_heads(model: nn.Module) -> Iterator[List[LoadedHead]]:
-    """Note what the RPN heads of a model are given while weights are loaded.
+    """Record which weights the RPN heads of a model are given.
 
-    Detectors rename what they load, so only the heads see what is theirs.
+    Detectors rename weights while loading, so only the heads see theirs.
 
     Args:
         model (nn.Module): The model, in any wrapper.
 
     Yields:
-        list[LoadedHead]: The heads that were given weights so far.
+        list[LoadedHead]: The heads that have been given weights so far.
     """
     loaded: List[LoadedHead] = []
 
@@ -82,14 +82,14 @@ def watch_heads(model: nn.Module) -> Iterator[List[LoadedHead]]:
 def wrong_heads(
     loaded: Sequence[LoadedHead], checkpoint: dict
 ) -> List[WrongHead]:
-    """Heads whose weights are certainly another head's.
+    """Find heads whose weights are certainly another head's.
 
     Args:
-        loaded (Sequence[LoadedHead]): Of :func:`watch_heads`.
+        loaded (Sequence[LoadedHead]): From :func:`watch_heads`.
         checkpoint (dict): What was loaded.
 
     Returns:
-        list[WrongHead]: None of them where the checkpoint cannot tell.
+        list[WrongHead]: Empty if the checkpoint does not show it.
     """
     trained = _trained_heads(checkpoint)
     wrong = []

@@ -25,26 +25,25 @@ def load_detector(
 ) -> nn.Module:
     """Build a detector and load a checkpoint that must have all its weights.
 
-    It loads what ``mmdet.apis.init_detector`` does, nested detectors as well,
-    but that leaves what a checkpoint lacks at its random values with no more
-    than a line in the log. Nothing of the checkpoint's own config is run.
+    Loads all that ``mmdet.apis.init_detector`` does, also nested detectors,
+    but raises an error for missing weights, which that leaves random with a
+    line in the log. The checkpoint's own config is not run.
 
     Args:
         config (str or Path or Config): The config, or its file.
         checkpoint (str or Path, optional): File or URL of the checkpoint.
-            More than the detector's weights may be in it, such as those of a
-            second stage. None leaves them random.
+            It may hold further weights, such as a second stage's. None leaves
+            the weights random.
         device (str): Where to put the detector. Defaults to 'cpu'.
 
     Returns:
-        nn.Module: The detector in evaluation mode, with its config in ``cfg``
-        and, as of ``init_detector``, classes in ``dataset_meta``.
+        nn.Module: The detector in evaluation mode, with ``cfg`` and
+        ``dataset_meta`` as from ``init_detector``.
 
     Raises:
         ValueError: If the config has a KLRPNHead where it cannot be, or the
             checkpoint holds no weights, lacks one, has one of another shape,
-            or is of an ordinary RPN where the config has KL-RPN, or the other
-            way round.
+            or has an ordinary RPN where the config has KL-RPN, or vice versa.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(config)
@@ -71,7 +70,7 @@ def load_detector(
 
 
 def _load(model: nn.Module, stored: object) -> str:
-    """Load weights as mmengine does, and say why they are not the model's."""
+    """Load weights as mmengine does; raise an error if they do not fit."""
     state = stored
     if isinstance(stored, dict):
         state = stored.get('state_dict', stored)
@@ -95,9 +94,9 @@ def _load(model: nn.Module, stored: object) -> str:
 
 
 def _dataset_meta(stored: dict) -> dict:
-    """Classes and palette of a checkpoint, or those that mmdet falls back on.
+    """Classes and palette of a checkpoint, or mmdet's defaults.
 
-    No data set is built to ask for its palette, as it may not be there.
+    No data set is built for its palette, because its files may be missing.
     """
     meta = stored.get('meta')
     meta = meta if isinstance(meta, dict) else {}

@@ -16,14 +16,14 @@ Extent = Tuple[float, float, float, float]
 
 
 class FirstStage(NamedTuple):
-    """What the region proposal head of a detector gives for one image.
+    """Output of a detector's region proposal head for one image.
 
     Attributes:
         head (nn.Module): The head.
         proposals (InstanceData): ``bboxes`` (n, 4) in pixels of the original
             image, by descending ``scores`` (n, ); with KL-RPN ``bbox_stds``.
         log_vars (list[Tensor]): Log-variances of encoded offsets per level,
-            (1, A * S, H, W). Empty of another head.
+            (1, A * S, H, W). Empty for heads other than KL-RPN.
         scale (tuple[float, float]): Width and height of the network's input
             over those of the original image.
     """
@@ -34,11 +34,11 @@ class FirstStage(NamedTuple):
     scale: Tuple[float, float]
 
     def extents(self) -> List[Extent]:
-        """Where each level's map lies: left, right, bottom and top.
+        """Left, right, bottom and top of each level's map.
 
-        In pixels of the original image. Each cell surrounds the centre of its
-        anchors. Where the first one's is the image's corner, the map begins
-        half a cell before the image, and can end half a cell before its end.
+        In pixels of the original image. Each cell is centred on its anchors.
+        If the first anchors are centred on the image's corner, the map begins
+        half a cell before the image and can end half a cell before its end.
         """
         generator = self.head.prior_generator
         extents = []
@@ -60,15 +60,15 @@ def rpn_head(model: nn.Module) -> nn.Module:
     """The region proposal head of a detector.
 
     Args:
-        model (nn.Module): A model of mmdet that detects in images. See
-            :func:`predicting_detector` for what it may be inside of.
+        model (nn.Module): A model of mmdet that detects in images, or one that
+            holds it, see :func:`predicting_detector`.
 
     Returns:
         nn.Module: ``rpn_head`` of a two-stage detector, ``bbox_head`` of the
         detector :class:`RPN`.
 
     Raises:
-        ValueError: If it has none, or takes videos.
+        ValueError: If it has no such head, or takes videos.
     """
     if isinstance(unwrapped(model), BaseMOTModel):
         raise ValueError(
@@ -91,12 +91,11 @@ def propose(model: nn.Module, batch: dict) -> List[FirstStage]:
     """Run the first stage of a detector.
 
     Args:
-        model (nn.Module): The model, as of :func:`rpn_head`, in evaluation
-            mode.
+        model (nn.Module): A model as for :func:`rpn_head`, in evaluation mode.
         batch (dict): ``inputs`` and ``data_samples`` of a data loader.
 
     Returns:
-        list[FirstStage]: Of each image.
+        list[FirstStage]: One per image.
 
     Raises:
         ValueError: If the model has no region proposal head.

@@ -14,15 +14,15 @@ REMEDY = (
 def check_head_places(
     model: Union[dict, Sequence, object], place: str = 'model'
 ) -> None:
-    """Raise where a KLRPNHead is to be built as a head of another kind.
+    """Raise an error if a KLRPNHead is used as a head of another kind.
 
     Args:
         model (dict | Sequence | object): Config of a model, or a part of it.
         place (str): Dotted keys that lead to it. Defaults to 'model'.
 
     Raises:
-        ValueError: If it is a stage of Cascade RPN, say, the head of a
-            one-stage detector, or one of a RoI head.
+        ValueError: If it is, for example, a stage of Cascade RPN, the head of
+            a one-stage detector, or part of an RoI head.
     """
     parts = []
     if isinstance(model, dict):
@@ -38,7 +38,7 @@ def check_head_places(
 
 
 def _is_rpn(detector: dict, key: str) -> bool:
-    """Whether a detector is one that takes a region proposal head there."""
+    """Whether that place of a detector takes a region proposal head."""
     kind = detector.get('type') if key == 'bbox_head' else None
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, RPN)

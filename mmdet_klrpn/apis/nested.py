@@ -1,11 +1,11 @@
-"""The detector that predicts, inside of the models that hold it."""
+"""Find the detector that predicts inside wrappers and nested models."""
 
 from mmdet.models import SemiBaseDetector
 from torch import nn
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """A model out of wrappers that call it ``module``, such as DetTTAModel."""
+    """Remove wrappers that call the model ``module``, such as DetTTAModel."""
     while isinstance(getattr(model, 'module', None), nn.Module):
         model = model.module
     return model
@@ -15,13 +15,13 @@ def predicting_detector(model: nn.Module) -> nn.Module:
     """The detector whose predictions a model returns.
 
     Args:
-        model (nn.Module): A detector, in any of :func:`unwrapped`'s wrappers;
-            a semi-supervised one, of which it is the teacher or the student,
-            as ``semi_test_cfg.predict_on`` says; or a tracker, of which it is
-            the ``detector``.
+        model (nn.Module): A detector, in any wrapper of :func:`unwrapped`; a
+            semi-supervised one, whose teacher or student is meant, as
+            ``semi_test_cfg.predict_on`` says; or a tracker, whose ``detector``
+            is meant.
 
     Returns:
-        nn.Module: That detector. A model that holds none is its own.
+        nn.Module: That detector, or the model itself if it holds none.
     """
     model = unwrapped(model)
     if isinstance(model, SemiBaseDetector):

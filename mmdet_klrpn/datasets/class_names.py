@@ -7,11 +7,11 @@ def class_names(metainfo: Union[dict, Sequence[dict], None]) -> List[str]:
     """Classes that a data set's meta information names, each once.
 
     Args:
-        metainfo (dict | Sequence[dict], optional): Of a data set, or of each
-            of those that a ConcatDataset joins.
+        metainfo (dict | Sequence[dict], optional): Meta information of a data
+            set, or of each part of a ConcatDataset.
 
     Returns:
-        list[str]: Their names; none where it names no class.
+        list[str]: The names; empty if there are none.
     """
     parts = [metainfo] if isinstance(metainfo, dict) else metainfo or []
     names: List[str] = []
@@ -22,7 +22,7 @@ def class_names(metainfo: Union[dict, Sequence[dict], None]) -> List[str]:
 
 
 def quote_names(names: Sequence[str], most: int = 10) -> str:
-    """The first names, quoted, and how many more there are."""
+    """Quote the first names, and count the others."""
     text = ', '.join(repr(name) for name in names[:most])
     rest = len(names) - most
     return f'{text} and {rest} more' if rest > 0 else text

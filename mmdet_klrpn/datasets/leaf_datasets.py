@@ -1,4 +1,4 @@
-"""Data sets inside of other data sets."""
+"""Data sets inside other data sets."""
 
 from typing import Iterator, Union
 
@@ -8,14 +8,13 @@ from mmengine.dataset import BaseDataset
 def leaf_datasets(
     dataset: Union[dict, BaseDataset],
 ) -> Iterator[Union[dict, BaseDataset]]:
-    """Look into wrappers that repeat, join or mix data sets.
+    """Yield the data sets inside wrappers that repeat, join or mix them.
 
     Args:
-        dataset (dict | BaseDataset): A data set or a wrapper of some, or its
-            config.
+        dataset (dict | BaseDataset): A data set, a wrapper, or its config.
 
     Yields:
-        dict | BaseDataset: Each that is no wrapper, of the same kind.
+        dict | BaseDataset: Each data set that is not a wrapper.
     """
     is_config = isinstance(dataset, dict)
     fields = dataset if is_config else getattr(dataset, '__dict__', {})

@@ -1,4 +1,4 @@
-"""Classes of a training set that its annotations do not have."""
+"""Check that annotations have each class of a training set."""
 
 from difflib import get_close_matches
 from typing import List, Union
@@ -15,13 +15,13 @@ from .leaf_datasets import leaf_datasets
 def check_training_classes(dataset: Union[dict, BaseDataset]) -> None:
     """Raise an error if no annotation file has a class of a training set.
 
-    mmdet would train without that class, and number those that follow anew.
-    A data set that has other annotations than COCO's is not looked at, nor
-    are those that it is joined with.
+    mmdet would train without that class and renumber the following ones. Data
+    sets without COCO annotations are not checked, nor are data sets that are
+    joined with them.
 
     Args:
-        dataset (dict | BaseDataset): A data set or a wrapper of some, fully
-            initialised, or its config.
+        dataset (dict | BaseDataset): A data set or wrapper, fully initialised,
+            or its config.
 
     Raises:
         ValueError: If a class is missing.
@@ -56,7 +56,7 @@ def _is_coco(dataset: BaseDataset) -> bool:
 
 
 def _may_lack_a_class(dataset: CocoDataset) -> bool:
-    """Whether fewer categories than classes were found, if any were sought."""
+    """Whether fewer categories than classes were found, if any."""
     found = getattr(dataset, 'cat_ids', ())
     return len(found) != len(class_names(dataset.metainfo))
 

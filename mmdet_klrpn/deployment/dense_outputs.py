@@ -1,4 +1,4 @@
-"""The head, alone or behind its backbone, as a function of tensors alone."""
+"""The head, with or without backbone, as a function of tensors."""
 
 from typing import List, Tuple
 
@@ -36,9 +36,8 @@ class HeadOutputs(nn.Module):
     def example_sizes(self, scale: int = 1) -> List[Tuple[int, int, int, int]]:
         """Sizes to trace or to check with, larger for a larger scale.
 
-        A tracer takes sizes that are equal for one and the same, and those of
-        0 and 1 for constants. So each is unlike every other and unlike the
-        numbers of channels.
+        A tracer treats equal sizes as one and sizes of 0 and 1 as constants.
+        So all sizes differ from each other and from the numbers of channels.
         """
         head = self.head
         channels = {head.in_channels, head.feat_channels}
@@ -71,7 +70,7 @@ class HeadOutputs(nn.Module):
 
 
 class ImageOutputs(nn.Module):
-    """The same from images: backbone, neck and head.
+    """Log-variances and offsets of every level, from images.
 
     Args:
         detector (nn.Module): A detector of mmdet, with ``extract_feat``.
@@ -87,16 +86,16 @@ class ImageOutputs(nn.Module):
 
     @property
     def output_names(self) -> List[str]:
-        """Those of :class:`HeadOutputs`."""
+        """As in :class:`HeadOutputs`."""
         return self.outputs.output_names
 
     def example_sizes(self, scale: int = 1) -> List[Tuple[int, int, int, int]]:
-        """A batch of images, of which the coarsest map has no side of 1."""
+        """Size of a batch whose coarsest map has no side of 1."""
         coarsest = max(
             max(stride) for stride in self.outputs.head.prior_generator.strides
         )
         batch = 1 + scale
-        # Odd but for the first, as images need not fill the coarsest cells.
+        # Odd sizes after the first: images need not fill the coarsest cells.
         height = (1 + scale) * coarsest + scale - 1
         return [(batch, 3, height, height + coarsest)]
 
@@ -108,18 +107,17 @@ class ImageOutputs(nn.Module):
                 gives them: normalised, and padded to its divisor.
 
         Returns:
-            tuple[Tensor]: As of :class:`HeadOutputs`.
+            tuple[Tensor]: As from :class:`HeadOutputs`.
         """
         return self.outputs(*self.detector.extract_feat(images))
 
 
 def find_kl_rpn(model: nn.Module) -> Tuple[nn.Module, KLRPNHead]:
-    """The detector of a model that owns the KLRPNHead, and the head.
+    """Find the detector with a KLRPNHead in a model, and the head.
 
     Args:
         model (nn.Module): A detector, or a model that contains one, such as a
-            tracker, or a teacher and its student, of which it is the one that
-            predicts.
+            tracker, or a teacher and student (the one that predicts).
 
     Raises:
         ValueError: If it has none.

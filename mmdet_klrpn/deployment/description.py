@@ -1,4 +1,4 @@
-"""What turns exported outputs into boxes and scores, as plain numbers."""
+"""Numbers that turn exported outputs into boxes and scores."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from mmdet_klrpn.models import KLRPNHead
 
 
 def describe(model: nn.Module, head: KLRPNHead) -> dict:
-    """All that a decoder without PyTorch needs, for the file's metadata.
+    """List all numbers that a decoder without PyTorch needs.
 
     Args:
         model (nn.Module): The whole model, whose images are preprocessed.
@@ -15,17 +15,15 @@ def describe(model: nn.Module, head: KLRPNHead) -> dict:
 
     Returns:
         dict: ``num_stds``, ``neg_std`` and ``std_scale`` of the head, and
-        ``has_second_look``, which is not exported: scores, boxes and stds are
-        then those of the first;
-        ``strides`` as [x, y] and ``base_anchors``, (A, 4), in input pixels, of
-        each level;
-        ``offset_means`` and ``offset_stds`` of the bbox coder; and ``mean``,
-        ``std``, ``bgr_to_rgb`` and ``pad_size_divisor`` of the data
-        preprocessor.
+        ``has_second_look``: whether the head has a second look, which is not
+        exported; ``strides`` as [x, y] and ``base_anchors``, (A, 4), in input
+        pixels, of each level; ``offset_means`` and ``offset_stds`` of the bbox
+        coder; and ``mean``, ``std``, ``bgr_to_rgb`` and ``pad_size_divisor``
+        of the data preprocessor.
     """
     generator, coder = head.prior_generator, head.bbox_coder
     preprocessor = unwrapped(model).data_preprocessor
-    # That of a teacher and its student has one for their images.
+    # A semi-supervised model wraps the preprocessor of its images.
     preprocessor = getattr(preprocessor, 'data_preprocessor', preprocessor)
     return dict(
         num_stds=head.num_stds,

@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-# What ONNX Runtime may differ by: it fuses and reorders float32 sums.
+# Tolerances: ONNX Runtime fuses and reorders float32 sums.
 TOLERANCE = dict(rtol=1e-3, atol=1e-4)
 _TORCH_INTERPOLATE = nn.functional.interpolate
 REMEDY = 'python -m pip install -r requirements/deploy.txt'
@@ -21,7 +21,7 @@ def export_onnx(
 ) -> None:
     """Write an ONNX model whose batch, heights and widths are dynamic.
 
-    Nothing goes through TorchScript. The graph is flat, without functions.
+    Uses TorchDynamo, not TorchScript. The graph has no functions.
 
     Args:
         module (nn.Module): HeadOutputs or ImageOutputs, on the CPU in float32.
@@ -56,11 +56,11 @@ def export_onnx(
 def check_onnx(out: Path, module: nn.Module) -> float:
     """Run a written model in ONNX Runtime at sizes it was not traced with.
 
-    One is a larger batch of larger maps, the other a single image.
+    The sizes are a larger batch of larger maps, and a single image.
 
     Args:
         out (Path): The file.
-        module (nn.Module): What it was exported from.
+        module (nn.Module): The exported module.
 
     Returns:
         float: The largest absolute difference of any output.
@@ -124,8 +124,8 @@ def _interpolate(
 ) -> Tensor:
     """Nearest upsampling to a size, as in necks, traceable for any size.
 
-    torch 2.1 traces its own to a quotient of two sizes, for which its exporter
-    has no operator. Another mode, or a factor, goes to its own.
+    torch 2.1 traces its own function to a quotient of two sizes, for which its
+    exporter has no operator. Other modes and factors use torch's own.
     """
     if mode != 'nearest' or size is None or maps.dim() != 4:
         return _TORCH_INTERPOLATE(maps, size, *args, mode=mode, **kwargs)

@@ -1,4 +1,4 @@
-"""What acts on a running training."""
+"""Hooks and runners of a training."""
 
 from .hooks import ProposalVisualizationHook, ResumeSeedHook
 from .runner import CheckpointRunner

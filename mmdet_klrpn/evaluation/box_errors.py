@@ -26,8 +26,8 @@ from mmdet_klrpn.utils.conversion import find_rpn_head
 from .functional import ProposalErrors, concatenate, proposal_errors
 from .split_items import Item, split_items
 
-# Of 10 boxes with independent edges, the standard error of a factor on the
-# stds, 1 / sqrt(2 * 4 * 10), is 11%.
+# With 10 boxes and independent edges, the standard error of the factor on the
+# stds is 1 / sqrt(2 * 4 * 10) = 11%.
 LEAST_ON_OBJECTS = 10
 
 
@@ -37,8 +37,8 @@ class FirstStageErrors:
     Args:
         config (str or Path or Config): The config, or its file.
         checkpoint (str): File of the trained weights.
-        device (str, optional): Where to run it. Defaults to the best that
-            there is.
+        device (str, optional): Where to run it. Defaults to a GPU if there is
+            one.
 
     Attributes:
         config (Config): The config.
@@ -73,7 +73,7 @@ class FirstStageErrors:
         self.has_stds = isinstance(self.head, (KLRPNHead, KLBBoxMixin))
 
     def _find_head(self) -> Tuple[nn.Module, Tuple[str, ...]]:
-        """The head, or an error before the data is read, and its place."""
+        """Find the head and its place, or raise before the data is read."""
         return rpn_head(self.model), tuple(find_rpn_head(self.config))
 
     def _predict(self, batch: dict) -> InstanceData:
@@ -84,22 +84,20 @@ class FirstStageErrors:
     def errors(
         self, split: str, max_boxes: int, max_images: int
     ) -> ProposalErrors:
-        """Hits and errors over a data set, seen without augmentation.
+        """Hits and errors over a data set, without augmentation.
 
         Args:
-            split (str): 'train', 'val' or 'test', the dataloader whose images
-                to take. All go through the test pipeline.
-            max_boxes (int): How many boxes of an image to take, the best by
-                score.
-            max_images (int): How many images to take, evenly spread.
+            split (str): Dataloader of the images, 'train', 'val' or 'test'.
+                All go through the test pipeline.
+            max_boxes (int): Number of boxes per image, the best by score.
+            max_images (int): Most images to take, evenly spread.
 
         Returns:
-            ProposalErrors: Of all images in one.
+            ProposalErrors: Those of all images.
 
         Raises:
-            ValueError: If the data set has no image, none is to be taken, or
-                too few boxes with stds are on an object to say anything of
-                them.
+            ValueError: If no image is taken, or too few boxes are on an object
+                to judge their stds.
         """
         for name, value in (('top', max_boxes), ('images', max_images)):
             if value < 1:
@@ -127,13 +125,13 @@ class FirstStageErrors:
         return errors
 
     def items(self, split: str) -> List[Item]:
-        """Every image of a dataloader's data sets, see :func:`split_items`."""
+        """List the images of a dataloader, see :func:`split_items`."""
         return split_items(self.config, split)
 
     def _compare(
         self, found: InstanceData, info: dict, max_boxes: int
     ) -> ProposalErrors:
-        """Hits and errors of an image, ``info`` of which has the objects."""
+        """Hits and errors of an image with the objects of ``info``."""
         objects = info['instances']
         boxes = [instance['bbox'] for instance in objects]
         ignored = [instance['ignore_flag'] for instance in objects]

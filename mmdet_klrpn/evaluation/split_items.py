@@ -1,4 +1,4 @@
-"""Images of a config's data sets, as a test sees them."""
+"""Images of a config's data sets, loaded as in a test."""
 
 from typing import List, Tuple
 
@@ -13,10 +13,10 @@ Item = Tuple[BaseDataset, int]
 
 
 def split_items(config: Config, split: str) -> List[Item]:
-    """Every image of a dataloader's data sets, once, as in a test.
+    """List each image of a dataloader once, loaded as in a test.
 
     Args:
-        config (Config): The config; it is left as it is.
+        config (Config): The config. It is not changed.
         split (str): 'train' or 'test'. Both go through the test pipeline,
             without augmentation.
 

@@ -1,4 +1,4 @@
-"""What the command lines of the tools have in common."""
+"""Command-line options that several tools share."""
 
 import argparse
 from typing import Dict, Optional
@@ -15,36 +15,36 @@ class ToolParser(argparse.ArgumentParser):
     def __init__(self, **kwargs) -> None:
         kwargs.setdefault('formatter_class', _HelpFormatter)
         kwargs.setdefault(
-            'epilog', 'With --debug as well, an error shows its traceback.'
+            'epilog', 'Add --debug to see the traceback of an error.'
         )
         super().__init__(**kwargs)
 
     def add_detector(self, **checkpoint) -> None:
-        """Take a config and its checkpoint, for :func:`read_config`.
+        """Add a config, for :func:`read_config`, and its checkpoint.
 
         Args:
-            **checkpoint: How ``add_argument`` takes the checkpoint, if it is
+            **checkpoint: Options of ``add_argument`` for a checkpoint that is
                 not required.
         """
-        checkpoint = checkpoint or dict(help='its trained weights')
-        self.add_argument('config', help='config, by its file or its name')
+        checkpoint = checkpoint or dict(help='trained weights')
+        self.add_argument('config', help='config file, or name of a config')
         self.add_argument('checkpoint', **checkpoint)
         self.add_cfg_options()
 
     def add_device(self) -> None:
-        """Take a device, by default the best that there is."""
+        """Add a device, by default a GPU if there is one."""
         self.add_argument(
-            '--device', default=get_device(), help='where to run it'
+            '--device', default=get_device(), help='device to run on'
         )
 
     def add_cfg_options(self) -> None:
-        """Take changes of the config, as mmdet's tools do."""
+        """Add changes to the config, as in mmdet's tools."""
         self.add_argument(
             '--cfg-options',
             nargs='+',
             action=DictAction,
             metavar='KEY=VALUE',
-            help='settings to change in the config',
+            help='config settings to override',
         )
 
 
@@ -60,7 +60,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def read_config(name: str, options: Optional[Dict] = None) -> Config:
-    """A config by its file or name, with ``--cfg-options`` merged into it.
+    """Load a config by file or name, and merge ``--cfg-options`` into it.
 
     Raises:
         FileNotFoundError: If there is no such config.

@@ -1,4 +1,4 @@
-"""Turn a config of any detector with an RPNHead into KL-RPN's."""
+"""Convert a config of any detector with an RPNHead to KL-RPN."""
 
 from difflib import get_close_matches
 from functools import reduce
@@ -16,7 +16,7 @@ import mmdet_klrpn.models  # noqa: F401
 
 from .package_folders import package_folder
 
-# Why the heads of mmdet that propose otherwise are none of this module's.
+# Why other region proposal heads of mmdet cannot be replaced.
 OTHER_HEADS = {
     'CascadeRPNHead': 'cascade RPN refines its anchors in stages',
     'EmbeddingRPNHead': 'its proposals are learned, without anchors',
@@ -33,19 +33,18 @@ def mmdet_configs() -> Path:
 
 
 def to_kl_rpn(config: Config) -> dict:
-    """What a config must override to have KL-RPN instead of its RPN.
+    """Find what a config must override to use KL-RPN instead of its RPN.
 
     Args:
-        config (Config): Of a detector with an RPNHead, wherever it sits in
+        config (Config): Config of a detector with an RPNHead anywhere in
             ``model``. It is not changed.
 
     Returns:
-        dict: The overrides: the head's type, ``custom_imports`` with this
-        package, and, for an RPN detector whose metric fails on numpy 1.24 and
-        later, evaluators.
+        dict: The head's type, ``custom_imports`` with this package, and
+        evaluators if their metric fails on numpy 1.24 and later.
 
     Raises:
-        ValueError: If it has no RPNHead that KLRPNHead could replace.
+        ValueError: If it has no RPNHead that KLRPNHead can replace.
     """
     head: dict = dict(type='KLRPNHead')
     keys = find_rpn_head(config)
@@ -73,15 +72,15 @@ def to_kl_rpn(config: Config) -> dict:
 
 
 def without_proposal_fast(evaluator: Evaluator) -> Evaluator:
-    """Replace the metric 'proposal_fast' in an evaluator of any form.
+    """Replace the metric 'proposal_fast' in an evaluator.
 
     Args:
         evaluator (dict | Sequence[dict], optional): A metric, several, or an
             evaluator with the key ``metrics``. It is not changed.
 
     Returns:
-        dict | Sequence[dict], optional: The same with ProposalMetric in its
-        place, beside the other metrics that the entry has.
+        dict | Sequence[dict], optional: The same with ProposalMetric instead,
+        and the other metrics of the entry.
     """
     if isinstance(evaluator, (list, tuple)):
         metrics = []
@@ -105,10 +104,10 @@ def without_proposal_fast(evaluator: Evaluator) -> Evaluator:
 
 
 def find_rpn_head(config: Config) -> Keys:
-    """Keys that lead to the one RPN head of a config, 'model' first.
+    """Find the keys to the only RPN head of a config, from 'model' on.
 
     Args:
-        config (Config): Of a detector, or of a model that contains one.
+        config (Config): Config of a detector, or of a model with one.
 
     Raises:
         ValueError: If it has none, or several.
@@ -153,12 +152,12 @@ def _check_replaceable(config: Config, keys: Keys) -> None:
 
 
 def resolve_config(name: str) -> Path:
-    """File of a config, given by its path, or by name if here or in mmdet.
+    """Find the file of a config by path or name, here or in mmdet.
 
     Args:
-        name (str): A path, or the base name or path of a config in the folder
-            of this package or of mmdet, with or without 'configs/' before it
-            and '.py' behind. With 'mmdet::' before it, mmdet's alone.
+        name (str): A path, or the name or path of a config in the folder of
+            this package or of mmdet, with or without 'configs/' and '.py'.
+            With 'mmdet::', only mmdet's.
 
     Raises:
         FileNotFoundError: If there is no such config, or more than one.
@@ -195,7 +194,7 @@ def resolve_config(name: str) -> Path:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error behind a failed import, of which mmengine's tells little."""
+    """Find the error behind a failed import, which mmengine hides."""
     while isinstance(error, ImportError):
         cause = error.__cause__ or error.__context__
         if cause is None:

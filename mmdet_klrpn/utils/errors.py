@@ -1,4 +1,4 @@
-"""Users' mistakes, told in one line in place of a traceback."""
+"""Report users' mistakes in one line instead of a traceback."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ _NO_CLASS = re.compile(r'(\S+) is not in the (\S+) registry')
 
 @contextmanager
 def one_line_errors(advice: str = '') -> Iterator[None]:
-    """End the program with one line where that says what to do.
+    """End the program with one line for errors that a user can fix.
 
     Errors that :func:`explain` does not know keep their traceback. With
     ``--debug`` in ``sys.argv``, from where it is removed, all do.
@@ -49,20 +49,19 @@ def one_line_errors(advice: str = '') -> Iterator[None]:
 
 
 def explain(error: BaseException) -> Optional[str]:
-    """What a user can do about an error.
+    """Say what a user can do about an error.
 
     Args:
-        error (BaseException): As it was caught.
+        error (BaseException): The error that was caught.
 
     Returns:
-        str, optional: Its own text if a ``raise`` of this package made it,
-        as these name the field, the value and the remedy; another for a
-        misspelt class or option of a config, and for a file that is missing
-        or cannot be written. None of any other error.
+        str, optional: The error's own text if this package raised it; another
+        text for a misspelt class or option of a config, and for a file that is
+        missing or not writable. None for other errors.
     """
     if _is_ours(error):
         return str(error)
-    # Older versions of mmengine wrap an error that building a class raises.
+    # Older versions of mmengine wrap errors of a class being built.
     inner = error.__context__
     if inner is not None and str(inner) and str(inner) in str(error):
         line = explain(inner)
@@ -76,7 +75,7 @@ def explain(error: BaseException) -> Optional[str]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A question after a misspelt name, '' where no known one is near."""
+    """Suggest a known name for a misspelt one; '' if none is close."""
     near = get_close_matches(name, list(known), 1)
     return f': did you mean {near[0]}?' if near else ''
 
@@ -93,7 +92,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _explain_build(error: BaseException) -> Optional[str]:
-    """A class or an option that a config misspells or lacks."""
+    """Explain a class or option that a config misspells or lacks."""
     found = {}
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == 'build_from_cfg':  # of mmengine
@@ -124,7 +123,7 @@ def _explain_build(error: BaseException) -> Optional[str]:
 
 
 def _explain_option(error: ValueError) -> Optional[str]:
-    """A word after --cfg-options, which mmengine splits at its sign."""
+    """Explain a word without '=' after --cfg-options."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         word = frame.f_locals.get('kv', '=')
         if 'DictAction' in frame.f_globals and '=' not in word:
@@ -133,8 +132,9 @@ def _explain_option(error: ValueError) -> Optional[str]:
 
 
 def _explain_file(error: OSError) -> Optional[str]:
-    """A file that is not there, or cannot be read or written."""
-    # A worker of a data loader passes its traceback on, the error last.
+    """Explain a file that is missing, or cannot be read or written."""
+    # A data loader's worker passes on its traceback, which ends with the
+    # error.
     text = str(error).strip().splitlines()[-1]
     text = re.sub(r'^(\w+Error: )?(\[Errno \d+\] )?', '', text)
     if isinstance(error, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What mmengine's launchers lack: hosts without a GPU, ports of Slurm jobs."""
+"""Extend mmengine's launchers to hosts without a GPU and Slurm ports."""
 
 import fcntl
 import os
@@ -15,8 +15,7 @@ from mmengine.dist import init_dist
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
-# The command that starts a launcher's processes, a variable that it sets, and
-# the scripts that call it.
+# Command of a launcher, a variable that it sets, and the scripts that call it.
 _STARTERS = dict(
     pytorch=('torchrun', 'RANK', 'dist'),
     slurm=('srun', 'SLURM_PROCID', 'slurm'),
@@ -25,10 +24,10 @@ _SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
 
 
 def prepare_launcher(launcher: str) -> None:
-    """Check the environment of a launcher, and complete what mmengine does.
+    """Check the environment of a launcher, and prepare it.
 
-    Without an accelerator, processes then communicate through gloo. Those of
-    each Slurm job meet at a port of their own, unless MASTER_PORT is set.
+    Without an accelerator, processes communicate through gloo. Each Slurm job
+    gets its own port, unless MASTER_PORT is set.
 
     Args:
         launcher (str): Value of ``--launcher``.
@@ -49,8 +48,8 @@ def prepare_launcher(launcher: str) -> None:
         job, step = (int(os.environ.get(name, 0)) for name in names)
         os.environ.setdefault('MASTER_PORT', str(job_port(job, step)))
     if get_device() == 'cpu':
-        # They are named in the runner's module. No config can replace the
-        # second without losing find_unused_parameters.
+        # Patch names in the runner's module: no config can replace the second
+        # and keep find_unused_parameters.
         mmengine.runner.runner.init_dist = _init_dist_on_cpu
         mmengine.runner.runner.MMDistributedDataParallel = (
             _CPUDistributedDataParallel
@@ -58,17 +57,17 @@ def prepare_launcher(launcher: str) -> None:
 
 
 def job_port(job: int, step: int = 0) -> int:
-    """Port for a job step; mmengine's would be that of all jobs of a node.
+    """Port of a job step; mmengine's is the same for all jobs of a node.
 
-    The factor is a prime, so that steps of jobs with close ids differ too. The
-    ports are below those that Linux gives to outgoing connections.
+    The prime factor separates steps of jobs with close ids. The ports are
+    below those that Linux uses for outgoing connections.
     """
     return 10000 + (211 * job + step) % 20000
 
 
 def _init_dist_on_cpu(launcher: str, backend: str = '', **kwargs) -> None:
-    """Mmengine's, through gloo and without a CUDA device."""
-    # It would set one as soon as MASTER_ADDR is known.
+    """Initialise as mmengine does, but with gloo and no CUDA device."""
+    # mmengine would set a device as soon as MASTER_ADDR is known.
     with patch.object(torch.cuda, 'set_device', _set_interface):
         init_dist(launcher, backend='gloo', **kwargs)
 
@@ -76,8 +75,8 @@ def _init_dist_on_cpu(launcher: str, backend: str = '', **kwargs) -> None:
 def _set_interface(local_rank: int) -> None:
     """Let gloo use the interface that leads to the first process.
 
-    By itself it uses that of the host's name, which in many an /etc/hosts is
-    the loopback interface: other hosts could not connect, and would wait.
+    By default gloo uses the interface of the host's name, often the loopback
+    interface in /etc/hosts: other hosts could not connect, and would wait.
     """
     interface = interface_to(os.environ['MASTER_ADDR'])
     if interface is not None:
@@ -85,7 +84,7 @@ def _set_interface(local_rank: int) -> None:
 
 
 def interface_to(host: str) -> Optional[str]:
-    """Network interface that leads to a name or address, if that is clear."""
+    """Find the network interface that leads to a name or address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         with suppress(OSError):
             probe.connect((host, 1))  # looks up the route and sends nothing
@@ -100,7 +99,7 @@ def interface_to(host: str) -> Optional[str]:
 
 
 class _CPUDistributedDataParallel(MMDistributedDataParallel):
-    """Without the device ids that mmengine passes, which a CPU has not."""
+    """DDP without the device ids that mmengine passes."""
 
     def __init__(self, module: nn.Module, device_ids: list, **kwargs) -> None:
         super().__init__(module=module, **kwargs)

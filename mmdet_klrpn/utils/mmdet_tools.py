@@ -1,4 +1,4 @@
-"""Run the command-line tools that mmdet installs, ours registered."""
+"""Run mmdet's command-line tools with this package registered."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -20,27 +20,26 @@ _ADVICE = {'train.py': 'run again with --resume to continue'}
 def run_mmdet_tool(name: str) -> None:
     """Run one of mmdet's own tools in this process, as ``__main__``.
 
-    Its command line, help and behaviour are mmdet's, with these exceptions: a
-    launcher works without an accelerator too, through gloo; each job of Slurm
-    has a port of its own; a config which is no file is looked for by its name
-    in this package's and in mmdet's; a checkpoint which is broken or another
-    model's, and a class to train on that the annotations do not have, are
-    named as such; and a user's mistake is told in one line.
+    Its command line, help and behaviour are mmdet's, except that a launcher
+    works without an accelerator, through gloo; each Slurm job has its own
+    port; a config may be a name of this package or of mmdet; a checkpoint that
+    is broken or of another model, and a training class without annotations,
+    are errors; and users' mistakes take one line.
 
     Args:
         name (str): File name in mmdet's tools, such as 'train.py'.
 
     Raises:
-        SystemExit: If the installed mmdet carries no such tool, there is no
-            config of the name given, what ``--launcher`` names did not start
-            this process, or another mistake is known.
+        SystemExit: If mmdet has no such tool, the config does not exist,
+            ``--launcher`` did not start this process, or on another known
+            mistake.
     """
     with one_line_errors(_ADVICE.get(name, '')):
         tool = _find_tool(name)
         if len(sys.argv) > 1 and not sys.argv[1].startswith('-'):
             sys.argv[1] = str(resolve_config(sys.argv[1]))
         prepare_launcher(_launcher(sys.argv))
-        # Tools import it from there, and a runner_type in the config would be
+        # Patch it where tools import it: a runner_type in the config would be
         # saved with every checkpoint.
         mmengine.runner.Runner = CheckpointRunner
         run_script(tool)
@@ -49,8 +48,8 @@ def run_mmdet_tool(name: str) -> None:
 def run_script(path: Path) -> None:
     """Run a script as ``__main__``, with ``sys.argv`` as it is.
 
-    By runpy, the script's path would take the place of ``argv[0]``, which a
-    tool's usage shows.
+    runpy would replace ``argv[0]``, which a tool's usage shows, by the
+    script's path.
     """
     spec = spec_from_file_location('__main__', str(path))
     module = module_from_spec(spec)
@@ -63,7 +62,7 @@ def run_script(path: Path) -> None:
 
 def _find_tool(name: str) -> Path:
     root = Path(mmdet.__file__).parent
-    # Where mim puts it in an installed mmdet, then that of a source checkout.
+    # mim's place in an installed mmdet, then that of a source checkout.
     for folder in (root / '.mim' / 'tools', root.parent / 'tools'):
         if (folder / name).exists():
             return folder / name

@@ -7,21 +7,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Union
 
-# Of a name, in bytes: file systems take 255, with what is added to it.
+# Bytes of a name: file systems take 255, with additions.
 LONGEST = 180
 
 
 def distinct_names(paths: Sequence[str]) -> List[str]:
-    """Names for outputs that are called after files, one name for each file.
+    """Name outputs after files, with a different name for each file.
 
-    A name is the file's stem, or as much of the end of its path as no other
-    path has: of ``a/1.jpg``, ``b/1.jpg`` and ``b/2.jpg`` they are
-    ``a_1.jpg``, ``b_1.jpg`` and ``2``. Only letters, digits, ``_``, ``-`` and
-    ``.`` are in them, as in the tags that TensorBoard takes.
+    A name is the file's stem, or as much of its path as makes it unique:
+    ``a/1.jpg``, ``b/1.jpg`` and ``b/2.jpg`` become ``a_1.jpg``, ``b_1.jpg``
+    and ``2``. It has only letters, digits, ``_``, ``-`` and ``.``, as in
+    TensorBoard's tags.
 
     Args:
-        paths (Sequence[str]): Paths of files, which need not exist. The same
-            file may be there more than once.
+        paths (Sequence[str]): Paths of files, which need not exist and may
+            repeat.
 
     Returns:
         list[str]: A name for each path, without the suffix of the output.
@@ -37,7 +37,7 @@ def distinct_names(paths: Sequence[str]) -> List[str]:
 
 
 def _candidates(path: str) -> Iterator[str]:
-    """Names for a file, from its stem to one that no other file has."""
+    """Yield names for a file, from its stem to longer ones."""
     parts = Path(path).parts
     yield _clean(Path(path).stem)
     for i in range(1, len(parts)):
@@ -52,12 +52,12 @@ def _clean(text: str) -> str:
 
 
 def check_output(out: Path, *inputs: Optional[Union[str, Path]]) -> None:
-    """Check that an output is not one of the inputs, by any of its names.
+    """Check that an output is not one of the inputs.
 
     Args:
         out (Path): The file to write.
-        *inputs (str or Path, optional): Files that are read. What is no file,
-            such as the name of one of mmdet's configs, is passed over.
+        *inputs (str or Path, optional): Files that are read. Other values,
+            such as names of mmdet's configs, are ignored.
 
     Raises:
         ValueError: If the output would overwrite an input.
@@ -72,7 +72,7 @@ def check_output(out: Path, *inputs: Optional[Union[str, Path]]) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that others find whole or, if this is cut off, not."""
+    """Write a file completely or, if interrupted, not at all."""
     part = path.with_name(f'{path.name}.part')
     part.write_text(text)
     part.replace(path)

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 def package_folder(name: str) -> Path:
     """A folder of the repository: 'configs', 'tools' or 'benchmarks'.
 
-    A wheel carries it in ``.mim``, where mim looks for the first two.
+    A wheel has it in ``.mim``, where mim looks for the first two.
     """
     root = PACKAGE.parent
     if (root / 'setup.py').is_file():  # a checkout

@@ -1,4 +1,4 @@
-"""Curves of what is claimed against what happens."""
+"""Reliability diagrams of standard deviations and scores."""
 
 from typing import Optional
 
@@ -18,7 +18,7 @@ def draw_coverage(
     label: Optional[str] = None,
     **style,
 ) -> None:
-    """Add a reliability curve of predicted stds; the diagonal is true stds.
+    """Add a reliability curve of stds; correct ones lie on the diagonal.
 
     Above the diagonal the stds are too large, below too small.
 
@@ -43,7 +43,7 @@ def draw_reliability(
     label: Optional[str] = None,
     **style,
 ) -> None:
-    """Add a reliability diagram of scores; the diagonal is probabilities.
+    """Add a reliability diagram; probabilities lie on the diagonal.
 
     Below the diagonal the scores are overconfident.
 
@@ -57,7 +57,7 @@ def draw_reliability(
     """
     _draw_diagonal(ax)
     counts = np.asarray(counts)
-    # The frequency of a few is noise, which a line would make look like more.
+    # Frequencies of few proposals are noise: no line through them.
     many = counts >= _LEAST_SHARE * counts.sum()
     (line,) = ax.plot(scores[many], frequencies[many], label=label, **style)
     areas = _LARGEST_MARKER * counts / max(counts, default=1)
@@ -67,7 +67,7 @@ def draw_reliability(
 
 
 def _draw_diagonal(ax: Axes) -> None:
-    """What is claimed happens, once a picture."""
+    """Draw the diagonal, once per picture."""
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color='grey', lw=0.8, ls=':')
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect='equal')

@@ -1,4 +1,4 @@
-"""Images as detectors are given them."""
+"""Images as detectors see them."""
 
 import mmcv
 import numpy as np
@@ -7,11 +7,10 @@ from torch import Tensor
 
 
 def seen_image(inputs: Tensor, sample: DetDataSample) -> np.ndarray:
-    """The image that a detector is given, in the frame of its boxes.
+    """The image that a detector sees, in the frame of its boxes.
 
-    It is made from the input of the network, not read from a file again: so
-    it is what the pipeline has loaded, wherever from, and has the orientation
-    and the channels that the detector sees.
+    It is made from the network's input, so its source, orientation and
+    channels are those of the pipeline.
 
     Args:
         inputs (Tensor): (C, H, W), ``inputs`` of an item of a data set, in

@@ -1,4 +1,4 @@
-"""One picture of what first stages propose for an image, and how surely."""
+"""Draw the proposals of first stages and their uncertainty in a picture."""
 
 from typing import List, Optional, Sequence, Tuple
 
@@ -30,19 +30,18 @@ def draw_overview(
     top: int = 30,
     truth: Optional[np.ndarray] = None,
 ) -> Figure:
-    """Draw the best proposals of each model, and its stds level by level.
+    """Draw the best proposals of each model, and its stds per level.
 
-    The first row holds the ground truth, if given, and the proposals of each
+    The first row has the ground truth, if given, and the proposals of each
     model. For each model with KL-RPN a row follows with a map per level: the
-    std of each place's surest anchor, in encoded offsets. All maps have one
-    colour scale, from the head's ``min_std`` to its ``neg_std``, the std of a
-    negative's target. An image that is extremely long keeps a visible width,
-    or height, at the cost of its proportions.
+    smallest std of any anchor at each place, in encoded offsets. All maps have
+    one colour scale, from the head's ``min_std`` to its ``neg_std``. An
+    extremely long image is distorted to stay visible.
 
     Args:
         image (np.ndarray): (H, W, 3), RGB, uint8: the original image.
-        stages (Sequence[tuple[str, FirstStage]]): Each model's name, and what
-            it gives for the image.
+        stages (Sequence[tuple[str, FirstStage]]): Each model's name, and its
+            output for the image.
         top (int): How many proposals to draw. Defaults to 30.
         truth (np.ndarray, optional): (n, 4), ground truth in pixels.
 
@@ -80,7 +79,7 @@ def draw_overview(
 
 
 def render(figure: Figure, dpi: int = 80) -> np.ndarray:
-    """A figure as an image.
+    """Render a figure as an image.
 
     Args:
         figure (Figure): What to render.
@@ -96,7 +95,7 @@ def render(figure: Figure, dpi: int = 80) -> np.ndarray:
 
 
 def _fit(tall: float, slot: float) -> Tuple[float, float]:
-    """Width and height of a picture that is at most as wide as a slot.
+    """Width and height of a picture that fits the width of a slot.
 
     Args:
         tall (float): Height over width of the image.
@@ -112,7 +111,7 @@ def _row(
     top_edge: float,
     size: Tuple[float, float],
 ) -> List[Axes]:
-    """Axes side by side, at distances from the figure's left."""
+    """Add axes side by side, at distances from the figure's left."""
     width, height = figure.get_size_inches()
     bottom = 1 - (top_edge + size[1]) / height
     box = (size[0] / width, size[1] / height)
@@ -120,7 +119,7 @@ def _row(
 
 
 def _finish(ax: Axes, text: str) -> None:
-    """Title a picture, and have it fill its place."""
+    """Add a title, and let the picture fill its place."""
     ax.set_aspect('auto')
     ax.set_title(text, fontsize='medium', pad=4)
 

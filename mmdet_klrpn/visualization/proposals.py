@@ -20,7 +20,7 @@ COLORMAP = 'plasma'
 
 
 def draw_boxes(ax: Axes, image: np.ndarray, boxes: np.ndarray) -> None:
-    """Draw an image and boxes of one colour on it, such as ground truth.
+    """Draw an image with boxes of one colour, such as ground truth.
 
     Args:
         ax (Axes): Where to draw.
@@ -37,8 +37,8 @@ def draw_proposals(
 ) -> None:
     """Draw an image and its best proposals, coloured by rank.
 
-    Around each box lies a band of one standard deviation to either side of
-    each edge, where the proposals carry ``bbox_stds``.
+    If the proposals have ``bbox_stds``, a band of one standard deviation lies
+    to either side of each edge.
 
     Args:
         ax (Axes): Where to draw.
@@ -54,7 +54,7 @@ def draw_proposals(
     stds: Optional[np.ndarray] = None
     if 'bbox_stds' in proposals:
         stds = proposals.bbox_stds.detach().cpu().numpy()
-    # The best last, on top of the others, and no band on top of a box.
+    # The best last, on top of the others; bands below all boxes.
     order = range(len(boxes))[::-1]
     for i in order if stds is not None else ():
         band = std_band(boxes[i], stds[i])
@@ -94,8 +94,8 @@ def std_map(log_vars: List[Tensor], num_stds: int) -> Tensor:
         num_stds (int): S, standard deviations per anchor.
 
     Returns:
-        Tensor: (H, W) of the finest level, in encoded offsets: the root of
-        the mean variance of the surest anchor over all levels.
+        Tensor: (H, W) of the finest level, in encoded offsets: the root of the
+        smallest mean variance of any anchor over all levels.
     """
     size = log_vars[0].shape[-2:]
     levels = []
@@ -112,9 +112,9 @@ def draw_std_map(
     stds: Tensor,
     extent: Optional[Extent] = None,
 ) -> AxesImage:
-    """Lay a map of standard deviations over the whole of its image.
+    """Draw a map of standard deviations over its whole image.
 
-    Where the map ends before the image, its outermost cells are continued.
+    If the map ends before the image, its outermost cells are repeated.
 
     Args:
         ax (Axes): Where to draw.
@@ -139,7 +139,7 @@ def draw_std_map(
         extent=extent,
         interpolation='nearest',
     )
-    # A map may reach beyond the image, as the network's padded input does.
+    # A map may extend beyond the image, as the padded input does.
     ax.set(xlim=(0, width), ylim=(height, 0))
     return heat
 

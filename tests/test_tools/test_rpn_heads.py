@@ -160,12 +160,11 @@ def test_a_section(tmp_path):
     command = ['benchmarks/rpn_heads.py', '--sections', 'options']
     run(sys.executable, *command, '--turns', 1, '--out', page)
     text = page.read_text()
-    for title in ('Loss: operations.', 'Proposals: ms.'):
+    for title, size in {'Loss.': '2 x 2,000', 'Proposals.': '2 x 20'}.items():
         table = text.split(title)[1].split('\n\n')[1].splitlines()
-        assert table[0].startswith(
-            '| Images x objects | KLRPNHead | KLRPNHead,'
-        )
-        assert table[2].startswith('| 2 x 20 | ')
+        assert table[0].startswith('| Images x objects | Head | operations |')
+        assert table[2].startswith(f'| {size} | KLRPNHead | ')
+        assert table[3].startswith(f'| {size} | KLRPNHead, num_stds=4 | ')
 
 
 @pytest.mark.slow

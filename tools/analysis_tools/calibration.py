@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Measure whether boxes know how sure they are, and draw it.
+"""Measure the calibration of stds and scores, of proposals or detections.
 
-For each pair of a config and a checkpoint, on the images of test_dataloader:
-whether the stds of proposals or detections are those of the errors, as
-predicted and with a factor fitted on other images, and whether the scores, of
-any detector, are the probability of an object. Checkpoints of one config, such
-as several seeds, share a row: the mean and, in brackets, the range.
+Compares the stds with the errors of the boxes on the test images, as predicted
+and with a factor fitted on other images; and the scores, also those of an
+ordinary detector, with the frequency of objects. Writes tables, figures and a
+picture. Checkpoints of one config, such as several seeds, share a row: the
+mean and, in brackets, the range.
 """
 
 import json
@@ -77,10 +77,10 @@ def measure(
     """Run a detector over the test images, and over those to fit on.
 
     Returns:
-        tuple[dict, dict]: Figures, and the errors that they are of, for
-        'objectness' and, if there are stds, for these 'as predicted' and,
-        scaled by the factor of the other images, 'recalibrated'; and figures
-        of 'intervals', see :func:`measure_intervals`.
+        tuple[dict, dict]: Figures, and the errors they describe. The keys are
+        'objectness' and, if there are stds, 'as predicted' and 'recalibrated'
+        (scaled by the factor of the images of ``split``). Figures also have
+        'intervals', see :func:`measure_intervals`.
     """
     given = stage.errors('test', top, images)
     figures, errors = {}, {}
@@ -117,7 +117,7 @@ def measure_intervals(
 
 
 def format_tables(runs: List[dict]) -> str:
-    """Tables in Markdown, of the stds, their intervals, and the scores."""
+    """Format tables of stds, intervals and scores in Markdown."""
     stds, intervals, scores = [], [], []
     for run in runs:
         scores.append({'': run['model'], **run['objectness']})
@@ -143,7 +143,7 @@ def format_tables(runs: List[dict]) -> str:
 
 
 def _mean_and_range(values: pd.Series) -> str:
-    """Of one column over runs; a dash where a run has no value."""
+    """Format a column over runs; a dash if a run has no value."""
     if values.isna().any():
         return '-'
     low, high = values.min(), values.max()
@@ -154,7 +154,7 @@ def _mean_and_range(values: pd.Series) -> str:
 def draw(
     errors: Dict[Tuple[str, str], List[ProposalErrors]], path: Path
 ) -> None:
-    """Draw both reliabilities from the errors by model and kind, pooled."""
+    """Draw reliability diagrams of stds and scores, pooled over runs."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 5.6), layout='constrained'
     )
@@ -183,15 +183,18 @@ def main() -> None:
     """Run the command line."""
     parser = ToolParser(description=__doc__)
     parser.add_argument(
-        'pairs', nargs='+', metavar='CONFIG CHECKPOINT', help='one or more'
+        'pairs', nargs='+', metavar='CONFIG CHECKPOINT', help='detectors'
     )
     parser.add_cfg_options()
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder to write'
+        '--out', type=Path, required=True, help='output folder'
     )
     parser.add_argument(
-        '--of', choices=STAGES, default='proposals', help='whose stds'
+        '--of',
+        choices=STAGES,
+        default='proposals',
+        help='boxes to measure',
     )
     parser.add_argument(
         '--split',
@@ -200,15 +203,15 @@ def main() -> None:
         'for detections)',
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='boxes of an image to take'
+        '--top', type=int, default=100, help='best boxes per image'
     )
     parser.add_argument(
-        '--images', type=int, default=2000, help='of a split, at most'
+        '--images', type=int, default=2000, help='max images per split'
     )
     args = parser.parse_args()
     configs, checkpoints = args.pairs[::2], args.pairs[1::2]
     if len(configs) != len(checkpoints):
-        parser.error('each config needs a checkpoint behind it')
+        parser.error('each config needs a checkpoint after it')
     runs: List[dict] = []
     errors: Dict[Tuple[str, str], List[ProposalErrors]] = {}
     models = distinct_names(configs)

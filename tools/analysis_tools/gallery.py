@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Draw a gallery of the detectors of trees, and list it on its page.
+"""Draw RPN beside KL-RPN on images of trees, and write docs/gallery.md.
 
-RPN beside KL-RPN on test images of the most trees, with the checkpoints that
-the benchmark leaves: ``<work-dir>/<config>/seed0/epoch_24.pth``.
+Takes the test images with the most trees, and the checkpoints of the
+benchmark: ``<work-dir>/<detector>/seed0/epoch_24.pth``.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from mmdet_klrpn.apis import load_detector, propose
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of each pair of detectors of the plan trees.yaml: its title, the config of
-# the one with RPN, their folders in the work folder, and how many images.
+# Pairs of detectors of the plan trees.yaml: title, config of the one with RPN,
+# folders in the work folder, number of images.
 PAIRS = (
     (
         'A feature pyramid',
@@ -35,15 +35,25 @@ PAIRS = (
         1,
     ),
 )
-# What the page has above this line is kept.
+# The page is kept up to this line.
 MARK = '<!-- drawn -->\n'
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default='work_dirs/trees')
-    parser.add_argument('--docs', type=Path, default='docs')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default='work_dirs/trees',
+        help='folder of the runs (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--docs',
+        type=Path,
+        default='docs',
+        help='folder of the page (default: %(default)s)',
+    )
     args = parser.parse_args()
     page = args.docs / 'gallery.md'
     sections = [page.read_text().partition(MARK)[0] + MARK]
@@ -67,7 +77,7 @@ def load(run: Path) -> nn.Module:
 
 
 def crowded(dataset: BaseDataset) -> List[int]:
-    """Indices of a data set's images, those of the most objects first."""
+    """Indices of a data set's images, by falling number of objects."""
     return sorted(
         range(len(dataset)),
         key=lambda i: -len(dataset.get_data_info(i)['instances']),
@@ -75,7 +85,7 @@ def crowded(dataset: BaseDataset) -> List[int]:
 
 
 def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
-    """Draw an item of a test data set by the detectors with RPN and KL-RPN.
+    """Draw an item of a test data set with the proposals of both detectors.
 
     Returns:
         str: A caption with the number of trees that each finds.
@@ -96,7 +106,7 @@ def draw(data: dict, models: List[nn.Module], picture: Path) -> str:
 
 
 def found(boxes: torch.Tensor, truth: torch.Tensor) -> int:
-    """How many boxes of the ground truth (n, 4) some box (m, 4) overlaps."""
+    """Count the boxes of the ground truth (n, 4) that a box (m, 4) finds."""
     return int((box_iou(truth, boxes) >= 0.5).any(dim=1).sum())
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Fit one factor on the stds of KL-RPN's boxes, and write a config with it.
+"""Fit one factor for the stds of boxes, and write a config that has it.
 
-The factor minimises the negative log-likelihood of the errors of proposals, or
-of final detections, seen as in a test. The config inherits the given one and
-changes nothing but these stds: no score, box or loss. Settings by
---cfg-options hold for the fit alone and are not written.
+The factor minimises the negative log-likelihood of the errors of proposals or
+detections, on images that are loaded by the test pipeline. The config inherits
+the given one and changes only these stds: no score, box or loss. --cfg-options
+apply to the fit only and are not written.
 """
 
 from functools import reduce
@@ -28,7 +28,7 @@ def recalibrate(
     """Fit the factor on the best boxes and write the config ``out``.
 
     Returns:
-        str: What changed, in a line for users.
+        str: A line for users that says what changed.
 
     Raises:
         ValueError: If the head predicts no stds, or too few of its boxes are
@@ -41,7 +41,7 @@ def recalibrate(
             f'such as {stage.example}, but got {type(head).__name__}'
         )
     _, _, errors, stds, sizes = stage.errors(split, top, images)
-    # The stds at hand have the scale of the given config already.
+    # The stds already have the scale of the given config.
     scale = float(f'{head.std_scale * fit_std_scale(errors, stds):.4g}')
     write(Path(stage.config.filename), stage.place, scale, out)
     before, after = (
@@ -57,7 +57,7 @@ def recalibrate(
 
 
 def write(config: Path, place: Sequence[str], scale: float, out: Path) -> None:
-    """Write a config that inherits one and has the factor, if it can."""
+    """Write a config that inherits one and adds the factor, if possible."""
     given = None
     if not Config._is_lazy_import(str(config)):
         given = reduce(getitem, place, Config.fromfile(config))
@@ -81,10 +81,13 @@ def main() -> None:
     parser.add_detector()
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='the config to write'
+        '--out', type=Path, required=True, help='config to write'
     )
     parser.add_argument(
-        '--of', choices=STAGES, default='proposals', help='whose stds to fit'
+        '--of',
+        choices=STAGES,
+        default='proposals',
+        help='boxes whose stds to fit',
     )
     parser.add_argument(
         '--split',
@@ -93,10 +96,10 @@ def main() -> None:
         'detections)',
     )
     parser.add_argument(
-        '--top', type=int, default=100, help='boxes of an image to fit on'
+        '--top', type=int, default=100, help='best boxes per image'
     )
     parser.add_argument(
-        '--images', type=int, default=2000, help='to fit on, at most'
+        '--images', type=int, default=2000, help='max images to fit on'
     )
     args = parser.parse_args()
     if args.out.exists():

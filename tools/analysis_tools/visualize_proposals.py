@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw what a first stage proposes, and how sure it is where.
+"""Draw the best proposals of images, with their uncertainty.
 
-For each image a JPEG with its name: the best proposals with a band of one
-standard deviation around each edge, the baseline's beside them if one is
-given, and the standard deviation over the image for each level of KL-RPN.
---ground-truth shows the objects too, of images of the test set.
+Writes a JPEG for each image, with its name: the best proposals with a band of
+one standard deviation around each edge, and a map of the standard deviation
+for each level of KL-RPN. --baseline adds the proposals of another detector,
+--ground-truth the objects of test images.
 """
 
 from pathlib import Path
@@ -37,25 +37,25 @@ def main() -> None:
     parser = ToolParser(description=__doc__)
     parser.add_detector()
     parser.add_argument(
-        'images', nargs='+', type=Path, metavar='image', help='to draw'
+        'images', nargs='+', type=Path, metavar='image', help='image files'
     )
     parser.add_argument(
         '--baseline',
         nargs=2,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help='a detector to draw beside it, such as one with an ordinary RPN',
+        help='detector to compare with, such as one with an ordinary RPN',
     )
     parser.add_argument(
         '--ground-truth',
         action='store_true',
-        help='draw the objects too; the images are of test_dataloader',
+        help='draw objects; the images must be in test_dataloader',
     )
     parser.add_argument(
-        '--top', type=int, default=30, help='proposals of an image to draw'
+        '--top', type=int, default=30, help='best proposals per image'
     )
     parser.add_device()
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder to write'
+        '--out', type=Path, required=True, help='output folder'
     )
     args = parser.parse_args()
     if args.top < 1:
@@ -87,7 +87,8 @@ def draw(
     """Draw the best proposals of named models for an image, as a JPEG.
 
     Raises:
-        ValueError: If it is no image, or the detectors load it differently.
+        ValueError: If the file is not an image, or the detectors load it
+            differently.
     """
     images, stages = [], []
     for name, model in models:
@@ -107,7 +108,7 @@ def draw(
 
 
 def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
-    """Raise unless all images exist and no picture overwrites a file there.
+    """Raise an error if an image is missing or a picture would overwrite one.
 
     A file in the folder of an image may be an image too.
     """
@@ -115,7 +116,7 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
     for path in images:
         if not path.is_file():
             raise FileNotFoundError(f'there is no image {path}')
-        # A link has a folder, and so has what it leads to.
+        # Check the folder of a link and that of its target.
         folders |= {path.parent.resolve(), path.resolve().parent}
     for picture in pictures:
         if picture.exists() and picture.parent.resolve() in folders:
@@ -128,7 +129,7 @@ def check_images(images: Sequence[Path], pictures: Sequence[Path]) -> None:
 def ground_truth(
     config: Config, images: Sequence[Path]
 ) -> Dict[Path, np.ndarray]:
-    """Boxes (n, 4) of each image, as the test set of a config has them.
+    """Boxes (n, 4) of each image, from the test set of a config.
 
     Raises:
         ValueError: If an image is not in it.
@@ -149,7 +150,7 @@ def ground_truth(
 
 
 def load_image(model: nn.Module, path: Path) -> dict:
-    """An image through the test pipeline of a detector, or a ValueError."""
+    """Load an image by a detector's test pipeline, or raise a ValueError."""
     pipeline = Compose(get_test_pipeline_cfg(model.cfg))
     try:
         return pipeline(dict(img_path=str(path), img_id=0))
@@ -163,11 +164,11 @@ def load_image(model: nn.Module, path: Path) -> dict:
 def load_models(
     sources: Sequence[Tuple[Config, str]], device: str
 ) -> List[Model]:
-    """Detectors of configs and checkpoints, named after their configs.
+    """Load detectors, named after their configs.
 
     Raises:
-        ValueError: If a detector proposes no regions, or a checkpoint is not
-            of its config.
+        ValueError: If a detector has no proposals, or a checkpoint does not
+            fit.
     """
     models = []
     names = distinct_names([config.filename for config, _ in sources])

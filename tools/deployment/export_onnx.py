@@ -1,10 +1,9 @@
 #!/usr/bin/env python
 """Export the dense part of a detector with KL-RPN to ONNX.
 
-Of each level, the log-variances and the encoded offsets, from its features or,
-with --from-images, from images. The file is then run in ONNX Runtime at other
-batch and map sizes than it was traced with, and compared. See
-docs/deployment.md.
+The file outputs the log-variances and encoded offsets of each level, from
+features or, with --from-images, from images. It is then run in ONNX Runtime at
+other batch and map sizes, and compared with PyTorch. See docs/deployment.md.
 """
 
 import sys
@@ -36,8 +35,8 @@ def export(
     """Export, and compare with ONNX Runtime.
 
     Args:
-        config (Config): The detector's.
-        checkpoint (str, optional): Checkpoint; random weights without.
+        config (Config): Config of the detector.
+        checkpoint (str, optional): Checkpoint. Defaults to random weights.
         out (Path): The file to write.
         from_images (bool): Export backbone and neck as well.
 
@@ -45,7 +44,7 @@ def export(
         float: The largest absolute difference of any output.
 
     Raises:
-        ValueError: If the file to write is one that is read.
+        ValueError: If the output would overwrite an input.
     """
     check_output(out, config.filename, checkpoint)
     model = load_detector(config, checkpoint)
@@ -67,14 +66,14 @@ def export(
 def main() -> None:
     """Run the command line."""
     parser = ToolParser(description=__doc__)
-    parser.add_detector(nargs='?', help='its weights, random without')
+    parser.add_detector(nargs='?', help='trained weights (default: random)')
     parser.add_argument(
-        '--out', type=Path, required=True, help='the ONNX file to write'
+        '--out', type=Path, required=True, help='ONNX file to write'
     )
     parser.add_argument(
         '--from-images',
         action='store_true',
-        help='from images, through backbone and neck',
+        help='take images, and include backbone and neck',
     )
     args = parser.parse_args()
     config = read_config(args.config, args.cfg_options)

@@ -1,4 +1,4 @@
-"""Of griffe: what Sphinx reads in docstrings, as Markdown."""
+"""Extension of griffe: convert Sphinx markup in docstrings to Markdown."""
 
 import re
 

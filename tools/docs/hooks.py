@@ -1,7 +1,7 @@
-"""Of mkdocs: pages made of configs/, links into the repository, formulas.
+"""Hooks of mkdocs: pages of configs/, links into the repository, formulas.
 
-Formulas become MathML, which browsers show by themselves: no page loads a
-script, a style or a font from elsewhere, which is checked.
+Formulas become MathML, which browsers show without scripts. Pages must not
+load scripts, styles or fonts from elsewhere; this is checked.
 """
 
 import html
@@ -28,7 +28,7 @@ LINK = re.compile(r'(!?)\[((?:[^][]|\[[^]]*\])*)\]\(([^)\s]+)\)')
 FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.DOTALL
 )
-# The site has it for readers without a font for formulas.
+# For readers without a font for formulas.
 FONT = Path(ziamath.__file__).parent / 'fonts' / 'STIXTwoMath-Regular.ttf'
 ELSEWHERE = re.compile(
     r'<(?:script|img|iframe|link[^>]* rel="(?:stylesheet|preconnect)")[^>]*'
@@ -49,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(
     markdown: str, page: Page, config: MkDocsConfig, files: Files
 ) -> str:
-    """Fill in the table of configs, and lead links to where their aim is."""
+    """Fill in the table of configs, and redirect links to their targets."""
     if METAFILES in markdown:
         markdown = markdown.replace(METAFILES, config_tables())
     source = Path(page.file.abs_src_path)
@@ -97,7 +97,7 @@ def on_page_content(content: str, **kwargs) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Check that all a page loads is of the site."""
+    """Check that a page loads nothing from elsewhere."""
     for url in ELSEWHERE.findall(output):
         log.warning('%s would load %s', page.file.src_uri, url)
     return output

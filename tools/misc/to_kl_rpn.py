@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Write the config that turns a detector with an RPN into KL-RPN.
+"""Write a config that replaces the RPN of a detector by KL-RPN.
 
-It inherits the given one, which is a file, or one of mmdet's by its name, and
-changes the head alone: a few lines, to be trained as any other. A detector
-without an anchor-based RPN is refused, with the reason.
+The new config inherits the given one, a file or a name of mmdet's, and changes
+only the head: a few lines, trained as any other config. A detector without an
+anchor-based RPN is refused, with the reason.
 """
 
 import re
@@ -33,9 +33,9 @@ def write(name: str, out: Path) -> None:
         out (Path): The file to write.
 
     Raises:
-        ValueError: If KL-RPN cannot take the place of its RPN, or it is
-            written in mmengine's pure Python style.
-        FileExistsError: If there is a file already.
+        ValueError: If KL-RPN cannot replace its RPN, or it is in mmengine's
+            pure Python style.
+        FileExistsError: If ``out`` exists already.
     """
     if out.exists():
         raise FileExistsError(f'{out} exists already')
@@ -60,9 +60,11 @@ def write(name: str, out: Path) -> None:
 def main() -> None:
     """Run the command line."""
     parser = ToolParser(description=__doc__)
-    parser.add_argument('config', help='such as mask-rcnn_r50_fpn_1x_coco.py')
     parser.add_argument(
-        '--out', type=Path, required=True, help='the config to write'
+        'config', help='config, such as mask-rcnn_r50_fpn_1x_coco.py'
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='config to write'
     )
     args = parser.parse_args()
     write(args.config, args.out)

@@ -1,4 +1,4 @@
-"""Pictures of the first stage while a detector trains."""
+"""Draw proposals while a detector trains."""
 
 import os
 from typing import Dict, Sequence, Set
@@ -19,19 +19,18 @@ from mmdet_klrpn.visualization import draw_overview, render, seen_image
 class ProposalVisualizationHook(Hook):
     """Draw the proposals of the first validation images, and their stds.
 
-    Each picture goes to every backend of the runner's visualizer, under the
-    name ``proposals_<name of the image>`` and at the runner's iteration, so
-    that the same images can be followed through a training. Where two images
-    have one name, the second is called by more of its path, and an image
-    without a path by its id. The image is drawn as the network gets it. All
-    this costs a second pass of these images through the backbone and the
-    RPN, and the drawing, on the first rank alone.
+    Each picture goes to every backend of the runner's visualizer, as
+    ``proposals_<name of the image>`` at the runner's iteration, so that the
+    same images can be followed through a training. If two images have the same
+    name, more of the path is added; an image without a path is named by its
+    id. The image is drawn as the network gets it. The first rank runs backbone
+    and RPN a second time on these images.
 
     Args:
-        interval (int): Draw at every so many validations, the first of them
-            included. 0 or less: never. Defaults to 1.
-        num_images (int): How many images to draw, from the first on. Defaults
-            to 4.
+        interval (int): Draw at the first of every ``interval`` validations. 0
+            or less: never. Defaults to 1.
+        num_images (int): Number of images to draw, the first ones. Defaults to
+            4.
         top (int): How many proposals to draw. Defaults to 30.
     """
 
@@ -50,7 +49,7 @@ class ProposalVisualizationHook(Hook):
         self._drawn: Set[str] = set()  # in this validation
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a model that proposes nothing, before it is trained.
+        """Refuse a model without proposals before it is trained.
 
         Raises:
             ValueError: If its model has no region proposal head.
@@ -60,7 +59,7 @@ class ProposalVisualizationHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Decide whether images of this validation are drawn."""
-        # Not by epochs: validations may be at any, or at iterations.
+        # Count validations, not epochs: they may come at iterations.
         due = self.interval > 0 and self._validations % self.interval == 0
         self._left = self.num_images if due else 0
         self._validations += 1
@@ -73,7 +72,7 @@ class ProposalVisualizationHook(Hook):
         data_batch: dict,
         outputs: Sequence[DetDataSample],
     ) -> None:
-        """Draw the images of a batch, while some are left to draw."""
+        """Draw the images of a batch until ``num_images`` are drawn."""
         if self._left > 0:
             self._draw(runner, data_batch)
 
@@ -98,7 +97,7 @@ class ProposalVisualizationHook(Hook):
             )
 
     def _name(self, sample: DetDataSample) -> str:
-        """What an image is called, the same in every validation."""
+        """Name of an image, the same in every validation."""
         key = sample.get('img_path') or sample.get('img_id', 'image')
         key = os.path.abspath(str(key))
         if key in self._drawn:  # data sets may show a file more than once

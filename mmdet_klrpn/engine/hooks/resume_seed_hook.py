@@ -1,4 +1,4 @@
-"""Random numbers that a resumed training draws as an unbroken one does."""
+"""Let a resumed training draw the random numbers of an unbroken one."""
 
 import random
 from functools import partial
@@ -17,24 +17,23 @@ from torch.utils.data import DataLoader
 class ResumeSeedHook(Hook):
     """Make random numbers a function of the seed, the progress and the rank.
 
-    A checkpoint of mmengine holds no random state, so that after ``--resume``
-    the samplers of anchors and the augmentations of images draw other numbers
-    than they would have. With this hook every epoch, or every iteration of an
-    IterBasedTrainLoop, starts from a state of its own. Where the operations
-    are deterministic and ``randomness.seed`` is set, a training that was
-    killed and resumed then ends with the weights of an unbroken one, bit for
-    bit.
+    mmengine's checkpoints hold no random state, so after ``--resume`` anchors
+    are sampled and images augmented with other random numbers. With this hook
+    every epoch, or every iteration of an IterBasedTrainLoop, starts from its
+    own random state. If operations are deterministic and ``randomness.seed``
+    is set, a training that was killed and resumed ends with the weights of an
+    unbroken one, bit for bit.
 
-    Workers that load data are seeded anew each epoch as well, where mmengine
-    gives them the same numbers in every epoch. Persistent ones are restarted
-    for it, as mmdet does to switch pipelines.
+    Data workers are also seeded anew each epoch; mmengine gives them the same
+    numbers in every epoch. Persistent workers are restarted for this, as mmdet
+    does to switch pipelines.
     """
 
     # What other hooks drew before an epoch is then forgotten.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Seed before each batch, where the loop has no epochs."""
+        """Seed before each batch if the loop has no epochs."""
         loop = runner.train_loop
         if hasattr(loop, 'dataloader_iterator'):
             loop.dataloader_iterator = _SeededIterator(
@@ -42,7 +41,7 @@ class ResumeSeedHook(Hook):
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed this process and its data loader, where there are epochs."""
+        """Seed this process and its data loader if there are epochs."""
         loop = runner.train_loop
         if hasattr(loop, 'dataloader_iterator'):
             return
@@ -52,10 +51,10 @@ class ResumeSeedHook(Hook):
 
 
 class _SeededIterator:
-    """Batches, each fetched and trained on from a random state of its own.
+    """Batches, each fetched and trained on from its own random state.
 
-    A resumed loop fetches those it has trained on before it goes on, so that
-    the state of workers, which this does not touch, is what it was.
+    A resumed loop first fetches the batches that it has trained on, which
+    restores the state of workers.
     """
 
     def __init__(self, iterator: Iterator, seed: int) -> None:
@@ -72,21 +71,21 @@ class _SeededIterator:
         return next(self._iterator)
 
     def skip_iter(self, num_iters: int) -> None:
-        """Pass over batches, as a resumed loop of onedl-mmengine asks for."""
+        """Skip batches, for a resumed loop of onedl-mmengine."""
         for _ in range(num_iters):
             next(self)
 
 
 def _mix(*numbers: int) -> int:
-    """A 32-bit seed, as NumPy takes, of non-negative numbers.
+    """Mix non-negative numbers to a 32-bit seed, as NumPy takes.
 
-    A sum would repeat the seeds of one run in the next.
+    A sum would repeat seeds of one run in the next.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _seed_workers(dataloader: DataLoader, seed: int, epoch: int) -> None:
-    """Have the workers of the next epoch start from their own seeds."""
+    """Let the workers of the next epoch start from their own seeds."""
     given = dataloader.worker_init_fn
     if isinstance(given, partial) and given.func is _init_worker:
         given = given.keywords['given']
@@ -101,7 +100,7 @@ def _seed_workers(dataloader: DataLoader, seed: int, epoch: int) -> None:
 def _init_worker(
     worker: int, given: Optional[Callable[[int], None]], seed: tuple
 ) -> None:
-    """Seed a worker, after what its data loader was given for it."""
+    """Seed a worker, after the data loader's own initialisation."""
     if given is not None:
         given(worker)
     seed = _mix(*seed, worker)

@@ -1,4 +1,4 @@
-"""Runners, and what they know of checkpoints."""
+"""Runners that check checkpoints."""
 
 from .checkpoint_runner import CheckpointRunner
 

@@ -1,4 +1,4 @@
-"""What a file that does not load as a checkpoint is, without running it."""
+"""Find out why a file is not a checkpoint, without running it."""
 
 import pickletools
 import zipfile
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 _ZIP = b'PK\x03\x04'
-# First bytes of what is commonly found in a checkpoint's place.
+# First bytes of files that are often mistaken for checkpoints.
 _FOREIGN = {
     b'\x89PNG': 'is a PNG picture',
     b'\xff\xd8\xff': 'is a JPEG picture',
@@ -17,17 +17,17 @@ _FOREIGN = {
 
 
 def what_is_wrong(filename: str) -> Optional[str]:
-    """Say why a file is no checkpoint.
+    """Say why a file is not a checkpoint.
 
-    Nothing is unpickled. It reads the whole file, so it is for one that has
-    failed to load.
+    Reads the whole file, so call it only for one that failed to load. Nothing
+    is unpickled.
 
     Args:
         filename (str): A path, or a URL.
 
     Returns:
-        str, optional: What the file is or lacks, to follow its name; None for
-        a URL, and where the file is sound.
+        str, optional: The fault, to follow the file's name; None for a URL or
+        a valid file.
     """
     if '://' in filename:
         return None
@@ -51,7 +51,7 @@ def what_is_wrong(filename: str) -> Optional[str]:
 
 
 def _what_is_wrong_inside(archive: zipfile.ZipFile) -> Optional[str]:
-    """Likewise, of a zip archive that is whole."""
+    """Say why a complete zip archive is not a checkpoint."""
     pickles = [x for x in archive.namelist() if x.endswith('/data.pkl')]
     if len(pickles) != 1:
         return 'is a zip archive, but not of torch.save'
@@ -75,14 +75,14 @@ def _what_is_wrong_inside(archive: zipfile.ZipFile) -> Optional[str]:
 
 
 def newest_sound(folder: Path, besides: str) -> Optional[Path]:
-    """The checkpoint in a folder that was written last and is whole.
+    """Find the last valid checkpoint in a folder.
 
     Args:
-        folder (Path): Where checkpoints are.
-        besides (str): One that is left out.
+        folder (Path): Folder of checkpoints.
+        besides (str): A file to leave out.
 
     Returns:
-        Path, optional: It, or None if there is none.
+        Path, optional: The checkpoint, or None.
     """
     paths = [x for x in folder.glob('*.pth') if x.name != Path(besides).name]
     for path in sorted(paths, key=lambda x: x.stat().st_mtime, reverse=True):

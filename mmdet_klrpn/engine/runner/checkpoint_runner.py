@@ -1,4 +1,4 @@
-"""A runner that says what is wrong with the checkpoint it was given."""
+"""A runner that says what is wrong with its checkpoint."""
 
 from pathlib import Path
 from typing import Dict, List, Union
@@ -18,33 +18,33 @@ from mmdet_klrpn.models import KLRPNHead
 
 from .checkpoint_file import newest_sound, what_is_wrong
 
-# What mmengine reads of a checkpoint to resume a training.
+# Entries of a checkpoint that mmengine reads to resume.
 _OF_A_TRAINING = ('meta', 'epoch', 'iter', 'message_hub')
 
 
 @RUNNERS.register_module()
 class CheckpointRunner(Runner):
-    """Runner that names a checkpoint that is broken or another model's.
+    """Runner that names checkpoints that are broken or of another model.
 
-    It also names classes to train on that the annotations do not have, and a
-    KLRPNHead in a place of another head.
+    It also names training classes that no annotation has, and a KLRPNHead in
+    the place of another head.
 
-    Files that load and fit are treated as by mmengine's Runner, and so are
-    URLs. The tools of this package use it; in any other command of mmdet,
-    ``runner_type = 'CheckpointRunner'`` in a config does.
+    Otherwise it behaves as mmengine's Runner. The tools of this package use
+    it; for mmdet's own commands, set ``runner_type = 'CheckpointRunner'`` in
+    the config.
     """
 
     def build_model(self, model: Union[nn.Module, dict]) -> nn.Module:
-        """Build the model, if each KLRPNHead in it is a detector's RPN head.
+        """Build the model, after checking the place of each KLRPNHead.
 
         Raises:
-            ValueError: If one is not.
+            ValueError: If one is not a detector's RPN head.
         """
         check_head_places(model)
         return super().build_model(model)
 
     def build_train_loop(self, loop: Union[BaseLoop, dict]) -> BaseLoop:
-        """Build the training loop, and see that each class has annotations.
+        """Build the training loop, and check that each class has annotations.
 
         Raises:
             ValueError: If no annotation file has a class of the training set.
@@ -62,10 +62,9 @@ class CheckpointRunner(Runner):
         """Load weights, as in mmengine.
 
         Raises:
-            RuntimeError: If the file is no checkpoint, or none of its weights
-                is this model's, or, to resume from, not all are, or, to test,
-                an ordinary RPN was trained where this model has KL-RPN, or
-                the other way round.
+            RuntimeError: If the file is not a checkpoint, or none of its
+                weights fits; to resume, if not all fit; to test, if it has an
+                ordinary RPN where this model has KL-RPN, or vice versa.
         """
         before = _versions(self.model)
         try:
@@ -91,7 +90,7 @@ class CheckpointRunner(Runner):
 
         Raises:
             RuntimeError: As :meth:`load_checkpoint`, or if the checkpoint
-                holds weights alone.
+                holds only weights.
         """
         try:
             super().resume(filename, *args, **kwargs)
@@ -105,7 +104,7 @@ class CheckpointRunner(Runner):
             ) from error
 
     def _described(self, filename: str) -> str:
-        """The file, and who named it where the user did not."""
+        """Name the file, and what named it if not the user."""
         if self._resume and self._load_from is None:
             source = Path(self.work_dir) / 'last_checkpoint'
             return f'{filename or "nothing"}, which {source} names,'
@@ -125,7 +124,7 @@ class CheckpointRunner(Runner):
     def _report(
         self, filename: str, checkpoint: dict, kept: List[str], total: int
     ) -> None:
-        """Raise or warn about the ``kept`` of all parameters, not loaded."""
+        """Raise or warn about parameters that were ``kept``, not loaded."""
         model = type(self.model).__name__
         if len(kept) == total:
             found = list(checkpoint.get('state_dict', checkpoint))
@@ -155,7 +154,7 @@ class CheckpointRunner(Runner):
     def _report_heads(
         self, filename: str, checkpoint: dict, loaded: List[LoadedHead]
     ) -> None:
-        """Raise in a test, warn in a training, of another head's weights."""
+        """Raise in a test, warn in training, about another head's weights."""
         loops = (self._val_loop, self._test_loop)
         tests = any(isinstance(loop, BaseLoop) for loop in loops)
         trains = isinstance(self._train_loop, BaseLoop)
@@ -167,9 +166,9 @@ class CheckpointRunner(Runner):
 
 
 def _versions(model: nn.Module) -> Dict[str, int]:
-    """How often each parameter was written, which tells what was loaded.
+    """Count writes to each parameter, which shows what was loaded.
 
-    Names would not: some modules rename or reshape what they load.
+    Names do not show it: some modules rename or reshape weights.
     """
     return {name: x._version for name, x in model.named_parameters()}
 

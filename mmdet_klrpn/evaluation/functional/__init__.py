@@ -1,4 +1,4 @@
-"""Functions on arrays, behind the metrics."""
+"""Functions on arrays that metrics use."""
 
 from .calibration import (
     COVERAGES,

@@ -1,9 +1,9 @@
-"""Whether predicted standard deviations and scores mean what they say.
+"""Calibration of predicted standard deviations and scores.
 
 Vocabulary and shapes, for the whole file:
     errors  (m, 4), object minus proposal, in pixels
     stds    (m, 4), the predicted standard deviation of each, in pixels
-    z       errors / stds, standard normal if the stds are true
+    z       errors / stds, standard normal if the stds are right
     scores  (n, ), objectness in [0, 1], read as a probability
     hits    (n, ), bool, whether a proposal is on an object
 """
@@ -17,20 +17,20 @@ from scipy.stats import norm, rankdata
 from .review import box_sizes
 
 COVERAGES = (50, 80, 95)
-# Nominal coverages of the curve over which the error is averaged.
+# Nominal coverages over which the calibration error is averaged.
 LEVELS = np.arange(1, 20) / 20
-# As Guo et al., 2017, take.
+# As in Guo et al., 2017.
 NUM_BINS = 15
 
 
 def std_calibration(
     errors: np.ndarray, stds: np.ndarray, sizes: np.ndarray
 ) -> Dict[str, float]:
-    r"""Figures of predicted stds, each edge of a box being one prediction.
+    r"""Compute figures of predicted stds; each edge of a box counts.
 
-    Calibration alone is met by any std that is right on average. Whether a
-    std tells good proposals from bad ones is in the correlations, and in the
-    NLL next to that of a constant.
+    A constant std can be calibrated too. Whether stds tell good proposals from
+    bad ones shows in the correlations, and in the NLL compared with that of a
+    constant.
 
     Args:
         errors (np.ndarray): (m, 4), in pixels.
@@ -47,20 +47,20 @@ def std_calibration(
           Uncertainties for Deep Learning Using Calibrated Regression", 2018,
           but of absolute differences and central intervals.
         - ``nll``: mean negative log-likelihood of an error, in nats;
-          ``nll_constant``: that of the one std for all that is best in
-          hindsight, :math:`\frac12 \log(2 \pi e\, \overline{error^2})`;
+          ``nll_constant``: that of the best single std in hindsight,
+          :math:`\frac12 \log(2 \pi e\, \overline{error^2})`;
           ``nll_share``: that of the best constant share of the box's extent.
-        - ``std_factor``: :func:`fit_std_scale`, what stds should be times.
+        - ``std_factor``: the factor of :func:`fit_std_scale`.
         - ``std``, ``relative_std``: sharpness, the mean std in pixels and
           over the object's extent.
         - ``std_error_correlation``: Pearson's, of std and absolute error;
           ``std_error_rank_correlation``: Spearman's;
           ``relative_std_error_rank_correlation``: Spearman's of both over the
-          object's extent, for what is large is missed by more anyway. Left
-          out where std or error is constant.
+          object's extent, as errors grow with size anyway. Left out if std or
+          error is constant.
 
-        ``nll_constant``, ``nll_share`` and ``std_factor`` are left out where
-        no error differs from 0.
+        ``nll_constant``, ``nll_share`` and ``std_factor`` are left out if all
+        errors are 0.
 
     Raises:
         ValueError: If a std is not positive, or a number is not finite.
@@ -97,7 +97,7 @@ def coverage(
 ) -> np.ndarray:
     r"""Share of errors within central Gaussian intervals.
 
-    The interval that holds the share p of a Gaussian is
+    The interval with a share p of a Gaussian is
     :math:`|z| \le \Phi^{-1}((1 + p) / 2)`.
 
     Args:
@@ -106,7 +106,7 @@ def coverage(
         levels (Sequence[float]): (l, ), nominal coverages in (0, 1).
 
     Returns:
-        np.ndarray: (l, ), the empirical ones, in [0, 1].
+        np.ndarray: (l, ), empirical coverages, in [0, 1].
 
     Raises:
         ValueError: If a std is not positive, or a number is not finite.
@@ -123,13 +123,12 @@ def fit_std_scale(errors: np.ndarray, stds: np.ndarray) -> float:
     :math:`s = \sqrt{\overline{z^2}}`: temperature scaling, as Guo et al.,
     2017, do for classifiers.
 
-    Where z has heavier tails than a Gaussian, no factor makes every interval
-    true. This one matches the second moment, which is what a standard
-    deviation claims and what the training minimises too, and keeps the wide
-    intervals, which users rely on, nearly true; a factor from the median of
-    abs(z) makes the 50% interval true and leaves the wide ones too narrow.
-    Errors cannot run away with it: those of matched proposals are bounded by
-    the IoU, to the extent of the object and its proposal.
+    If z has heavier tails than a Gaussian, no factor makes every interval
+    right. This one matches the second moment, as training does, and keeps the
+    wide intervals, which users rely on, nearly right; a factor from the median
+    of abs(z) makes the 50% interval right and the wide ones too narrow. No
+    outlier dominates, because the IoU bounds the errors of matched proposals
+    by the extent of object and proposal.
 
     Args:
         errors (np.ndarray): (m, 4), in pixels.
@@ -139,8 +138,8 @@ def fit_std_scale(errors: np.ndarray, stds: np.ndarray) -> float:
         float: The factor, above 0.
 
     Raises:
-        ValueError: If there is no error other than 0, a std is not positive,
-            or a number is not finite.
+        ValueError: If all errors are 0, a std is not positive, or a number is
+            not finite.
     """
     z = _z(errors, stds)
     if not z.any():
@@ -186,7 +185,7 @@ def interval_factors(
 def objectness_calibration(
     scores: np.ndarray, hits: np.ndarray
 ) -> Dict[str, float]:
-    """Figures of scores, read as the probability of an object.
+    """Compute figures of scores as probabilities of an object.
 
     Args:
         scores (np.ndarray): (n, ), in [0, 1].
@@ -230,9 +229,9 @@ def reliability_diagram(
         hits (np.ndarray): (n, ), bool.
 
     Returns:
-        tuple[np.ndarray, np.ndarray, np.ndarray]: Of the bins that hold a
-        proposal, by ascending score, at most ``NUM_BINS``: mean score, share
-        of hits, and number of proposals.
+        tuple[np.ndarray, np.ndarray, np.ndarray]: Mean score, share of hits
+        and number of proposals of each bin that is not empty, by ascending
+        score; at most ``NUM_BINS``.
 
     Raises:
         ValueError: If a score is not in [0, 1].
@@ -244,7 +243,7 @@ def reliability_diagram(
             'scores must be in [0, 1] to be read as probabilities, but got '
             f'{scores[~valid][0]}'
         )
-    # A bin owns its upper edge, the first also 0.
+    # A bin includes its upper edge, the first also 0.
     bins = np.ceil(scores * NUM_BINS).astype(int).clip(min=1) - 1
     counts = np.bincount(bins)
     used = counts > 0
@@ -256,12 +255,12 @@ def reliability_diagram(
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
-    """In double precision, for sums over many."""
+    """Convert to double precision, for long sums."""
     return np.asarray(values, dtype=np.float64)
 
 
 def _z(errors: np.ndarray, stds: np.ndarray) -> np.ndarray:
-    """Errors in units of their std, checked."""
+    """Check errors and stds, and return their ratio."""
     errors, stds = _floats(errors), _floats(stds)
     for name, values, valid in (
         ('errors', errors, np.isfinite(errors)),

@@ -1,4 +1,4 @@
-"""Matching by pycocotools, whatever ids and fields a file has."""
+"""Match with pycocotools, for any ids and optional fields."""
 
 from typing import Dict, Iterable, List, Optional, Sequence
 
@@ -8,14 +8,14 @@ from pycocotools.cocoeval import COCOeval
 
 
 def fill_annotation(annotation: dict) -> dict:
-    """Add the fields that pycocotools reads and a file may lack.
+    """Add fields that pycocotools reads and files may lack.
 
     Args:
-        annotation (dict): Of a COCO file, or a result. It is not changed.
+        annotation (dict): A COCO annotation or result. It is not changed.
 
     Returns:
-        dict: The same with ``iscrowd``, 0 unless given, and ``area`` in square
-        pixels, that of the box unless given.
+        dict: The same with ``iscrowd``, by default 0, and ``area`` in square
+        pixels, by default that of the box.
     """
     area = annotation.get('area')
     if area is None:
@@ -25,14 +25,14 @@ def fill_annotation(annotation: dict) -> dict:
 
 
 def index_annotations(annotations: List[dict], dataset: dict) -> COCO:
-    """Index annotations under ids of their own, which are 1, 2, and so on.
+    """Index annotations by new ids 1, 2, and so on.
 
-    pycocotools marks what is unmatched by the id 0, and takes the last
-    annotation of an id for each that has it.
+    pycocotools takes the id 0 for unmatched, and the last of several
+    annotations with the same id for all.
 
     Args:
         annotations (list[dict]): Objects, or results. The annotation at
-            position i gets the id i + 1; those of categories that are not in
+            position i gets the id i + 1; categories that are not in
             ``dataset`` are left out.
         dataset (dict): COCO annotations, whose images and categories count.
     """
@@ -58,18 +58,18 @@ def match_coco_proposals(
     iou_thrs: Optional[Sequence[float]] = None,
     areas: Sequence[str] = ('all', 'small', 'medium', 'large'),
 ) -> COCOeval:
-    """Match proposals with objects, whatever their category.
+    """Match proposals with objects regardless of category.
 
     Args:
         ground_truth (dict): COCO annotations; the objects of its categories
             count.
-        predictions (list[dict]): Of each image ``img_id``, ``bboxes``
-            (n, 4) in pixels of the original image and ``scores`` (n, ).
+        predictions (list[dict]): For each image ``img_id``, ``bboxes`` (n, 4)
+            in pixels of the original image and ``scores`` (n, ).
         proposal_nums (Sequence[int]): The n of AR@n, ascending.
         iou_thrs (Sequence[float], optional): IoU thresholds. Defaults to 0.5
             to 0.95 in steps of 0.05.
-        areas (Sequence[str]): Of pycocotools' ranges of object area those
-            to match in, each of which takes its time. Defaults to all.
+        areas (Sequence[str]): pycocotools' ranges of object area to match in;
+            fewer are faster. Defaults to all.
 
     Returns:
         COCOeval: Evaluated, with the matches of each image, but not yet
@@ -99,14 +99,14 @@ def match_coco_proposals(
 def pack(
     predictions: Iterable[dict], category_ids: Sequence[int], labelled: bool
 ) -> List[dict]:
-    """Predictions in COCO's form of results.
+    """Convert predictions to COCO's results.
 
     Args:
-        predictions (Iterable[dict]): Of each image ``img_id``, ``bboxes``
+        predictions (Iterable[dict]): For each image ``img_id``, ``bboxes``
             (n, 4) as x1, y1, x2, y2 in its pixels, ``scores`` (n, ) and, if
-            they are labelled, ``labels`` (n, ).
+            ``labelled``, ``labels`` (n, ).
         category_ids (Sequence[int]): Category of each label.
-        labelled (bool): Whether to tell classes apart; if not, all are of the
+        labelled (bool): Whether to tell classes apart; if not, all get the
             first category.
     """
     results = []

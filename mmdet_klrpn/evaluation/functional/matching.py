@@ -1,4 +1,4 @@
-"""What proposals found, and by how much their edges miss it."""
+"""Match proposals with objects, and compute the errors of edges."""
 
 from typing import NamedTuple, Optional, Sequence, Tuple
 
@@ -10,13 +10,13 @@ IGNORED = -2
 
 
 class ProposalErrors(NamedTuple):
-    """Proposals of one image or more, as the figures of calibration need them.
+    """Proposals of one or more images, as needed for calibration.
 
     Attributes:
         scores (np.ndarray): (n, ), objectness of each proposal.
         hits (np.ndarray): (n, ), bool, whether it is on an object.
-        errors (np.ndarray): (m, 4), object minus proposal, in pixels, of
-            x1, y1, x2, y2 of those on an object; (0, 4) if none has stds.
+        errors (np.ndarray): (m, 4), object minus proposal, x1, y1, x2, y2 in
+            pixels, for proposals on an object; (0, 4) without stds.
         stds (np.ndarray): (m, 4), the predicted std of each, in pixels.
         sizes (np.ndarray): (m, 4), the object's width, height, width, height.
     """
@@ -35,25 +35,25 @@ def match_proposals(
     iou_thr: float = 0.5,
     labels: Optional[Tuple[np.ndarray, np.ndarray]] = None,
 ) -> np.ndarray:
-    """The object that each proposal is on, the one of the highest IoU.
+    """Find the object of the highest IoU with each proposal.
 
-    An object may have several proposals, for each of them claims to know its
-    own error. The best by IoU alone would be chosen by the very error that
-    its std predicts, and any std would look too large.
+    An object may have several proposals. Taking only the best by IoU would
+    select by the very error that the std predicts, and any std would look too
+    large.
 
     Args:
         bboxes (np.ndarray): (n, 4) x1, y1, x2, y2 in pixels.
         gt_bboxes (np.ndarray): (k, 4) likewise.
-        gt_ignored (np.ndarray): (k, ), bool: crowds and the like. As in COCO,
-            they overlap with their share of the proposal's area.
-        iou_thr (float): The least IoU. Defaults to 0.5.
+        gt_ignored (np.ndarray): (k, ), bool, such as crowds. As in COCO, their
+            overlap is the share of the proposal's area.
+        iou_thr (float): Minimum IoU. Defaults to 0.5.
         labels (tuple[np.ndarray, np.ndarray], optional): Classes (n, ) of
-            detections and (k, ) of objects, which must be the same. Proposals
-            have none.
+            detections and (k, ) of objects, which must be equal to match.
+            Proposals have none.
 
     Returns:
-        np.ndarray: (n, ), number of the object, ``NO_OBJECT`` (-1), or
-        ``IGNORED`` (-2) of a proposal on an ignored region alone.
+        np.ndarray: (n, ), index of the object, ``NO_OBJECT`` (-1), or
+        ``IGNORED`` (-2) if only an ignored region matches.
     """
     gt_ignored = np.asarray(gt_ignored, dtype=bool)
     matched = np.full(len(bboxes), NO_OBJECT)
@@ -89,9 +89,9 @@ def proposal_errors(
         scores (np.ndarray): (n, ), in any order.
         bbox_stds (np.ndarray, optional): (n, 4), std of each edge in pixels.
         gt_bboxes (np.ndarray): (k, 4) the objects, like the proposals.
-        gt_ignored (np.ndarray): (k, ), bool: crowds and the like. What is on
-            one alone is left out.
-        max_num (int): How many proposals to take, the best by score.
+        gt_ignored (np.ndarray): (k, ), bool, such as crowds. Proposals that
+            match only these are left out.
+        max_num (int): Number of proposals to take, the best by score.
         labels (tuple[np.ndarray, np.ndarray], optional): See
             :func:`match_proposals`.
 
@@ -119,5 +119,5 @@ def proposal_errors(
 
 
 def concatenate(images: Sequence[ProposalErrors]) -> ProposalErrors:
-    """Errors of all images, of which there is at least one, in one."""
+    """Join the errors of one or more images."""
     return ProposalErrors(*map(np.concatenate, zip(*images)))

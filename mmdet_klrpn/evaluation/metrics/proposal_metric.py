@@ -1,4 +1,4 @@
-"""Average recall of proposals at any number of them, and calibration."""
+"""Average recall of any number of proposals, and their calibration."""
 
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
@@ -20,30 +20,30 @@ from ..functional import (
 
 @METRICS.register_module()
 class ProposalMetric(CocoMetric):
-    """AR@n over IoU 0.5 to 0.95, with labels that say the true n.
+    """AR@n over IoU 0.5 to 0.95, labelled with the true n.
 
-    ``CocoMetric(metric='proposal')`` prints its columns under fixed names,
-    'AR@100' for the smallest number whatever that is, and sizes as of 1000.
+    ``CocoMetric(metric='proposal')`` has fixed labels: 'AR@100' for the
+    smallest number, and 1000 for recall by size, whatever the numbers are.
 
-    It also says whether the proposals know how sure they are: whether scores
-    are probabilities of an object at IoU >= 0.5, and whether ``bbox_stds``,
-    where predictions carry them, are the standard deviations of the errors.
+    It also measures calibration: whether scores are probabilities of an object
+    at IoU >= 0.5, and whether ``bbox_stds``, if predicted, are the standard
+    deviations of the errors.
 
-    Objects of the data set's classes count, as in ``CocoMetric``; all of the
-    file if there is no ``dataset_meta``.
+    Objects of the data set's classes count, as in ``CocoMetric``; without
+    ``dataset_meta``, all objects of the file.
 
     Args:
         ann_file (str): Path of the COCO annotation file.
         proposal_nums (Sequence[int]): The n of AR@n. Recall by object size
             and calibration are given at the largest. Defaults to
             (10, 30, 100).
-        metric (str | Sequence[str]): Accepted and unused, since a config that
-            inherits one of mmdet's has it.
+        metric (str | Sequence[str]): Unused, but accepted because configs
+            inherit it from mmdet's.
         format_only (bool): Must be False: recall needs the ground truth.
         **kwargs: Further arguments of ``CocoMetric``. ``iou_thrs``,
             ``backend_args``, ``collect_device`` and ``prefix``, which is
-            'proposal' by default, mean the same here. Those of its other
-            metrics and of its files of results, such as ``classwise`` and
+            'proposal' by default, mean the same here. Arguments of other
+            metrics and of result files, such as ``classwise`` and
             ``outfile_prefix``, are unused.
 
     Raises:
@@ -78,10 +78,10 @@ class ProposalMetric(CocoMetric):
         self.ann_file = ann_file
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect predictions, and the errors of those on an object.
+        """Collect predictions, and errors of proposals on an object.
 
-        Errors, of a few proposals an image, are found before ranks gather
-        their results, which stay small.
+        Errors are computed before ranks gather their results, to keep these
+        small.
         """
         super().process(data_batch, data_samples)
         own = self.results[len(self.results) - len(data_samples) :]
@@ -99,7 +99,7 @@ class ProposalMetric(CocoMetric):
     def _objects(
         self, img_id: int, known: Set[int]
     ) -> Tuple[np.ndarray, np.ndarray]:
-        """Boxes (k, 4) of the known categories, and which to ignore (k, )."""
+        """Boxes (k, 4) of known classes, and which to ignore (k, )."""
         annotations = [
             annotation
             for annotation in self._coco_api.imgToAnns.get(img_id, [])
@@ -112,7 +112,7 @@ class ProposalMetric(CocoMetric):
         return boxes, np.array(ignored, dtype=bool)
 
     def _categories(self) -> List[dict]:
-        """Those of the file that the data set has, or all if it is unknown."""
+        """Categories of the data set's classes, or all if they are unknown."""
         categories = self._coco_api.dataset['categories']
         classes = class_names(self.dataset_meta)
         if classes:
@@ -127,7 +127,7 @@ class ProposalMetric(CocoMetric):
         return categories
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
-        """Compute the recalls of all images, and the calibration.
+        """Compute recalls and calibration over all images.
 
         Args:
             results (list[tuple]): A ground truth and a prediction per image,
@@ -135,11 +135,10 @@ class ProposalMetric(CocoMetric):
 
         Returns:
             dict[str, float]: ``AR@n`` for each n, and ``AR_s@n``, ``AR_m@n``,
-            ``AR_l@n`` for the largest, each in [0, 1]; -1 where there is no
-            object to recall. Then the figures of
-            :func:`objectness_calibration` and, of predictions with
-            ``bbox_stds``, :func:`std_calibration`; those without a value,
-            such as where no proposal is on an object, are left out.
+            ``AR_l@n`` for the largest, each in [0, 1], or -1 without objects;
+            the figures of :func:`objectness_calibration`; and with
+            ``bbox_stds``, those of :func:`std_calibration`. Figures without a
+            value, for example if no proposal is on an object, are left out.
         """
         predictions = [prediction for _, prediction in results]
         coco_eval = match_coco_proposals(
@@ -162,7 +161,7 @@ class ProposalMetric(CocoMetric):
                 recall[:, areas.index(area), -1]
             )
         errors = concatenate([pred['errors'] for pred in predictions])
-        # Scores of some other head, which need be no probabilities.
+        # Scores of another head, which may not be probabilities.
         if ((errors.scores >= 0) & (errors.scores <= 1)).all():
             metrics.update(objectness_calibration(errors.scores, errors.hits))
         metrics.update(
@@ -176,6 +175,6 @@ class ProposalMetric(CocoMetric):
 
 
 def _mean_of_valid(recall: np.ndarray) -> float:
-    """Mean over IoU thresholds; pycocotools marks 'no object' by -1."""
+    """Mean over IoU thresholds; pycocotools writes -1 for no object."""
     valid = recall[recall > -1]
     return float(valid.mean()) if valid.size else -1.0

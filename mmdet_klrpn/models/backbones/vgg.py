@@ -1,4 +1,4 @@
-"""VGG as Faster R-CNN uses it: its convolutions, up to conv5_3."""
+"""VGG's convolutions up to conv5_3, as Faster R-CNN uses them."""
 
 from typing import Sequence, Tuple
 
@@ -24,11 +24,12 @@ class VGG(MMCV_VGG, BaseModule):
             Defaults to False.
         out_indices (Sequence[int]): Stages whose output is returned, 0 to 4.
             Defaults to (4, ), conv5_3.
-        frozen_stages (int): Number of first stages that are not trained.
-            Defaults to 2, as in Faster R-CNN: conv1 and conv2.
-        bn_eval (bool): Whether running statistics are kept. Defaults to True.
-        bn_frozen (bool): Whether the affine parameters of the normalisations
-            are kept too. Defaults to True.
+        frozen_stages (int): Number of first stages that are frozen. Defaults
+            to 2, as in Faster R-CNN: conv1 and conv2.
+        bn_eval (bool): Whether running statistics are frozen. Defaults to
+            True.
+        bn_frozen (bool): Whether affine parameters of the normalisations are
+            frozen too. Defaults to True.
         init_cfg (dict | list[dict], optional): Initialisation. Defaults to
             random weights.
 
@@ -59,11 +60,11 @@ class VGG(MMCV_VGG, BaseModule):
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1, layer='BatchNorm2d'),
         ]
-        # mmcv freezes in train() alone; DDP counts the parameters before.
+        # mmcv freezes only in train(), after DDP has counted parameters.
         self.train()
 
     def init_weights(self) -> None:
-        """Initialise by ``init_cfg``, past mmcv's own way."""
+        """Initialise by ``init_cfg``, not by mmcv's own method."""
         BaseModule.init_weights(self)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
@@ -81,6 +82,6 @@ class VGG(MMCV_VGG, BaseModule):
         return outs if isinstance(outs, tuple) else (outs,)
 
     def train(self, mode: bool = True) -> 'VGG':
-        """Set the mode, and keep frozen what is; mmcv's returns None."""
+        """Set the mode, keep frozen layers, and return self, unlike mmcv's."""
         super().train(mode)
         return self

@@ -1,4 +1,4 @@
-"""What becomes of numbers that are not finite, and what to do about them."""
+"""Checks for numbers that are not finite, with advice."""
 
 import logging
 import math
@@ -10,8 +10,8 @@ from mmdet.utils import InstanceList
 from mmengine.logging import print_log
 from torch import Tensor
 
-# A gradient scaler starts at 2^16 and halves its factor at each step that it
-# skips. After 16 of them it is 1, and no longer what makes numbers overflow.
+# A gradient scaler starts at 2^16 and halves its factor at each skipped step.
+# After 16 it is 1, and no longer the cause of an overflow.
 MAX_SKIPPED = 16
 _ADVICE = (
     'lower optim_wrapper.optimizer.lr, clip the gradients by '
@@ -49,23 +49,21 @@ def check_losses(
     skipped: int,
     advice: str = '',
 ) -> int:
-    """Refuse to go on with losses that are not finite.
+    """Raise an error for losses that are not finite.
 
-    Under autocast they are left to the gradient scaler, which skips the step,
-    until ``MAX_SKIPPED`` steps in a row were skipped. It waits for the device
-    once, however many losses there are.
+    Under autocast the gradient scaler skips the step instead, up to
+    ``MAX_SKIPPED`` times in a row. Waits for the device once.
 
     Args:
         losses (dict[str, Tensor | list[Tensor]]): Scalars by name.
-        skipped (int): How many steps in a row were skipped before this one.
-        advice (str): What is particular to the head that computed them.
-            Defaults to ''.
+        skipped (int): Steps in a row that were skipped before this one.
+        advice (str): Advice particular to the head. Defaults to ''.
 
     Returns:
-        int: How many steps in a row have been skipped now.
+        int: Steps in a row that have been skipped now.
 
     Raises:
-        FloatingPointError: If one is not finite; it names it.
+        FloatingPointError: If a loss is not finite, with its name.
     """
     values = torch.stack(
         [
@@ -87,7 +85,7 @@ def check_losses(
 
 
 def broken_proposals(img_meta: dict) -> str:
-    """What is wrong with an image's proposals, and what to do about it."""
+    """Error message for proposals that are not finite, with advice."""
     return (
         f'proposals of image {img_meta.get("img_id")} '
         f'({img_meta.get("img_path")}) are not finite: the weights have '

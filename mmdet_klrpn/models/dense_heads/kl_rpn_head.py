@@ -1,4 +1,4 @@
-"""The region proposal head whose objectness is its predicted uncertainty.
+"""Region proposal head whose objectness is its predicted uncertainty.
 
 Vocabulary and shapes, for the whole file:
     N     images in the batch
@@ -56,25 +56,24 @@ class KLRPNHead(
     The predicted standard deviation replaces the classifier's score.
 
     In the paper the divergence is the only loss. Its gradient with respect to
-    a mean is the error over the variance, so whatever the head is unsure of,
-    small objects first, all but stops to move its box. Here ``loss_mean``
-    trains the means and the divergence the deviations, at the error that there
-    is: the remedy of Seitzer et al., "On the Pitfalls of Heteroscedastic
-    Uncertainty Estimation", ICLR 2022, for beta = 1, with a robust error.
-    ``loss_mean=None`` is the paper's one loss.
+    a mean is the error over the variance, so uncertain anchors, first those of
+    small objects, hardly move their boxes. Here ``loss_mean`` trains the
+    means, and the divergence only the deviations: the remedy of Seitzer et
+    al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR
+    2022, for beta = 1, with a robust error. ``loss_mean=None`` is the paper's
+    single loss.
 
-    With a deviation to say how good a box is, anchors that are far from their
-    object need not be kept from it: each object's ``pos_topk`` best anchors
-    are positives, however small the object is.
+    Because a deviation says how good a box is, poor anchors can be positives
+    too: each object's ``pos_topk`` best anchors are, however small the object
+    is.
 
-    A drop-in for :class:`RPNHead`: it takes every argument of that head, of
-    which ``loss_cls`` and ``loss_bbox`` are accepted and unused. Parameters
-    keep their names; ``rpn_cls`` predicts the logits that
-    :mod:`.log_variance` turns into log-variances, so that the checkpoint of a
-    trained RPNHead ranks proposals as it did. Its one logit per anchor is
-    repeated for four stds, which is logged.
+    A drop-in for :class:`RPNHead`: it takes every argument of that head;
+    ``loss_cls`` and ``loss_bbox`` are unused. Parameters keep their names.
+    ``rpn_cls`` predicts logits that :mod:`.log_variance` turns into
+    log-variances, so a trained RPNHead's checkpoint ranks proposals as before;
+    for four stds its logit is repeated, which is logged.
 
-    What the sources leave open is an option here; each default is ours.
+    Options are choices that the sources leave open; the defaults are ours.
 
     Args:
         in_channels (int): Channels of the features.
@@ -83,35 +82,33 @@ class KLRPNHead(
             offsets, or 4. Defaults to 1.
         pos_std (float): Std of a positive's target, in encoded offsets. 0 is
             the Dirac. Defaults to 0.2.
-        neg_std (float): Std of a negative's target, in encoded offsets: how
-            much localisation counts in the objectness, less the larger it
-            is. Defaults to 1.
+        neg_std (float): Std of a negative's target, in encoded offsets. The
+            larger, the less localisation counts in the objectness. Defaults to
+            1.
         min_std (float): Floor of the predicted std, in encoded offsets,
             without which a Dirac has no minimum. Defaults to 0.03.
         neg_divergence (str): 'forward', KL(target || prediction), or
-            'reverse', KL(prediction || target), for negatives. The cost of
-            the former grows exponentially with the confidence in an object
-            that nobody labelled, that of the latter linearly. Positives always
-            use the forward one, the only one finite for a Dirac. Defaults to
-            'forward'.
+            'reverse', KL(prediction || target), for negatives. The forward
+            cost grows exponentially with the confidence in an unlabelled
+            object, the reverse cost linearly. Positives always use the forward
+            one, the only one finite for a Dirac. Defaults to 'forward'.
         loss_kl (dict): Config of the divergence. Defaults to ``KLDivLoss``.
         loss_mean (dict, optional): Config of the loss of positives' means, in
             encoded offsets. None trains them by the divergence. Defaults to
             ``SmoothL1Loss``, linear beyond 1/9.
-        pos_topk (int): How many of an object's best anchors are positives at
-            least: a ``MaxIoUAssigner`` in ``train_cfg`` is built as a
-            :class:`TopKMaxIoUAssigner`. 0 leaves it as it is, as are other
-            assigners. Defaults to 9.
-        std_scale (float): Factor on the ``bbox_stds`` of proposals, and on
-            nothing else, which makes them true to the errors: most of the
-            predicted variance is the doubt whether there is an object.
-            Defaults to 0.35.
+        pos_topk (int): Number of best anchors of each object that are
+            positives: a ``MaxIoUAssigner`` in ``train_cfg`` is built as a
+            :class:`TopKMaxIoUAssigner`. 0 keeps it; other assigners are always
+            kept. Defaults to 9.
+        std_scale (float): Factor on the ``bbox_stds`` of proposals only, to
+            match their errors: most of the predicted variance is doubt whether
+            there is an object. Defaults to 0.35.
         **kwargs: ``second_look``, see :class:`SecondLookMixin`, and arguments
             of :class:`RPNHead`.
 
     Raises:
         ValueError: If an option is out of its range, ``reg_decoded_bbox`` is
-            set, or the bbox coder is no DeltaXYWHBBoxCoder.
+            set, or the bbox coder is not a DeltaXYWHBBoxCoder.
     """
 
     def __init__(
@@ -170,7 +167,7 @@ class KLRPNHead(
             self._give_objects_their_best_anchors(pos_topk)
 
     def _give_objects_their_best_anchors(self, topk: int) -> None:
-        """Replace the assigner of the config, which is an ordinary RPN's."""
+        """Replace the config's assigner, an ordinary RPN's."""
         name = type(self.assigner).__name__
         if type(self.assigner) is MaxIoUAssigner:
             config = dict(self.train_cfg['assigner'], topk=topk)
@@ -209,7 +206,7 @@ class KLRPNHead(
         if x.dtype == dtype:
             logits = self.rpn_cls(x)
         else:
-            # In autocast's half precision the scores would tie by hundreds.
+            # In autocast's half precision hundreds of scores would tie.
             with torch.autocast(x.device.type, enabled=False):
                 logits = self.rpn_cls(x.to(dtype))
         # By hand, as torch.compile cannot trace torch.promote_types.
@@ -218,18 +215,18 @@ class KLRPNHead(
         return logits.to(dtype), bbox_pred
 
     def log_variances(self, logits: Tensor) -> Tensor:
-        """Log-variances of encoded offsets, of logits of any shape."""
+        """Log-variances of encoded offsets, for logits of any shape."""
         return log_variance(logits, self.min_std, self.neg_std)
 
     def _losses(
         self, logits: Tensor, mean: Tensor, samples: Samples
     ) -> Dict[str, Tensor]:
-        """Sum of the samples' losses, over their number.
+        """Mean losses of the samples.
 
         Args:
             logits (Tensor): (n, S).
             mean (Tensor): (n, 4), in encoded offsets.
-            samples (Samples): Their n samples.
+            samples (Samples): The n samples.
 
         Returns:
             dict[str, Tensor]: Scalars: the divergences ``loss_rpn_pos`` and
@@ -293,8 +290,8 @@ class KLRPNHead(
         avg_factor: Union[int, Tensor],
     ) -> Tensor:
         """Divergence of negatives, mean (n, 4) and log_var (n, S)."""
-        # A negative has no box: it must not move one. But that its mean is
-        # not finite must not pass unseen.
+        # A negative has no box and must not move its mean. But a mean that is
+        # not finite must not go unnoticed.
         mean = mean.detach()
         log_var = log_var.expand(-1, 4)
         if self.neg_divergence == 'forward':
@@ -309,11 +306,11 @@ class KLRPNHead(
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
     ) -> Tuple[Tensor, Tensor, int]:
-        """Draw anchors without the shuffling of the sampler."""
+        """Sample anchors without shuffling on the host."""
         return sample_stratified(self.sampler, gt_inds)
 
     def _ranking(self, logits: Tensor) -> Tensor:
-        """The logits, which ascend with the score, or the mean score of 4."""
+        """Logits, which rank as scores do, or the mean score for 4 stds."""
         if self.num_stds == 1:
             return logits
         scores = logit_objectness(logits, self.min_std, self.neg_std)
@@ -342,5 +339,5 @@ def _check(name: str, value: object, valid: bool, allowed: str) -> None:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Mean, 0 of nothing."""
+    """Mean, 0 if empty."""
     return values.mean() if len(values) else values.sum()

@@ -1,4 +1,4 @@
-"""Weights of KL-RPN, and those of an ordinary RPN in its place."""
+"""Load weights of KL-RPN or of an ordinary RPN into KL-RPN."""
 
 import logging
 from typing import List
@@ -10,15 +10,15 @@ from mmengine.logging import print_log
 class KLRPNWeightsMixin:
     """Tells a head's weights from those of an RPNHead, and loads either.
 
-    Both have the same names and shapes, but for ``num_stds`` 4. To be
-    inherited before :class:`RPNHead`.
+    Both have the same names, and the same shapes unless ``num_stds`` is 4.
+    Inherit it before :class:`RPNHead`.
     """
 
     def register_std_range(self, min_std: float, neg_std: float) -> None:
-        """Save with the weights the range of stds their logits stand for.
+        """Save the range of stds that the logits stand for with the weights.
 
         Args:
-            min_std (float): Least std, in encoded offsets.
+            min_std (float): Smallest std, in encoded offsets.
             neg_std (float): The std of a logit of 0, in encoded offsets.
         """
         self.register_buffer(
@@ -55,7 +55,7 @@ class KLRPNWeightsMixin:
             missing_keys.remove(f'{prefix}std_range')
 
     def _check_std_range(self, state_dict: dict, prefix: str) -> None:
-        """Log whose weights are loaded, unless they are such a head's."""
+        """Log that weights are of another head or another range of stds."""
         place, key = prefix.rstrip('.') or 'rpn_head', f'{prefix}std_range'
         given = state_dict.get(key)
         if given is not None:

@@ -1,9 +1,9 @@
-"""From the raw network output to a log-variance, and from that to a score.
+"""Turn raw network outputs into log-variances, and these into scores.
 
-The raw output of an anchor is an objectness logit z, as that of an RPN: large
-for a sure object, and then the variance is small. ``min_std`` is the floor
-that a Dirac target needs, ``neg_std`` the standard deviation of a negative's
-target. Every standard deviation is in encoded offsets.
+The raw output of an anchor is an objectness logit z as in an RPN: the larger
+it is, the surer the object and the smaller the variance. ``min_std`` is the
+floor that a Dirac target needs, ``neg_std`` the standard deviation of a
+negative's target. Every standard deviation is in encoded offsets.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-# The share of [0, 1] that anchors less sure than a negative's target get.
+# Top score of anchors less certain than a negative's target.
 _BACKGROUND_SHARE = 0.01
 
 
@@ -22,10 +22,10 @@ def log_variance(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
     .. math:: \sigma^2 = \sigma_{min}^2 + (\sigma_{neg}^2 - \sigma_{min}^2)
               \begin{cases} e^{-z} & z \ge 0 \\ 1 - z & z < 0 \end{cases}
 
-    It is neg_std^2 at z = 0, falls exponentially towards the floor, which is
-    kept smoothly, and rises linearly. Were it exponential there too, the
-    divergence of a clear background anchor, such as those of a loaded RPN with
-    logits near -10, would be astronomic; so its gradient is at most 1/2.
+    It is neg_std^2 at z = 0, falls exponentially towards the floor for larger
+    z, and rises linearly for smaller z. If it rose exponentially, clear
+    background, such as a loaded RPN's logits near -10, would have an
+    astronomic divergence; so its gradient is at most 1/2.
 
     Args:
         logits (Tensor): Raw outputs z, any shape.
@@ -42,18 +42,18 @@ def log_variance(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
 def objectness(log_var: Tensor, neg_std: float) -> Tensor:
     r"""Score of an anchor, strictly decreasing in its variance.
 
-    :math:`1 - \sigma^2 / \sigma_{neg}^2`, laid over [0.01, 1]. Below 0.01, the
-    anchors whose variance exceeds that of a negative's target keep their
-    order, :math:`0.01\,\sigma_{neg}^2 / \sigma^2`, where a clamp at 0 would
-    tie thousands of them.
+    :math:`1 - \sigma^2 / \sigma_{neg}^2`, scaled to [0.01, 1]. Anchors whose
+    variance exceeds that of a negative's target get
+    :math:`0.01\,\sigma_{neg}^2 / \sigma^2`, because a clamp at 0 would tie
+    thousands of them.
 
     What it estimates follows from the variance that minimises the expected
-    loss of an anchor that is positive with probability P, and then has
-    squared error e^2. With v and k for that variance and e^2 in units of
-    neg_std^2: under the forward divergence of negatives v = P k + 1 - P, and
-    the score is P (1 - k), the probability of an object times how well it is
-    localised. Under the reverse one, (1 - P) v^2 + (2 P - 1) v = P k: for a
-    small k the odds P / (1 - P), up to 1 where an object is as likely as not.
+    loss of an anchor that is positive with probability P and then has the
+    squared error e^2. Let v and k be that variance and e^2 in units of
+    neg_std^2. Under the forward divergence of negatives, v = P k + 1 - P, and
+    the score is P (1 - k): the probability of an object times how well it is
+    localised. Under the reverse one, (1 - P) v^2 + (2 P - 1) v = P k; for a
+    small k, the score is the odds P / (1 - P), up to 1 at P = 1/2.
 
     Args:
         log_var (Tensor): Log-variances, any shape.
@@ -85,7 +85,7 @@ def logit_objectness(logits: Tensor, min_std: float, neg_std: float) -> Tensor:
     """
     share = 1 - (min_std / neg_std) ** 2
     drop = (1 - _BACKGROUND_SHARE) * share
-    # In place, as maps are large: there is no gradient through here.
+    # In place, because maps are large; no gradient passes through.
     sure = torch.expm1(-logits).mul_(-drop).add_(_BACKGROUND_SHARE)
     background = (-share * logits).add_(1).reciprocal_()
     background.mul_(_BACKGROUND_SHARE)

@@ -3,7 +3,7 @@
 Shapes, for this file:
     N     images in the batch
     S     channels of the score per anchor (``cls_out_channels``)
-    K     boxes of an image that are looked at again
+    K     boxes of an image that are predicted again
     n     boxes of the batch
 """
 
@@ -18,12 +18,12 @@ from torchvision.ops import roi_align
 
 
 class Boxes(NamedTuple):
-    """Boxes that are looked at.
+    """Boxes that are predicted again.
 
     Attributes:
         boxes (Tensor): (n, 4), x1, y1, x2, y2 in input pixels.
-        images (Tensor): (n, ) image of each, among N.
-        levels (Tensor): (n, ) level of each one's anchor.
+        images (Tensor): (n, ) image of each box, in [0, N).
+        levels (Tensor): (n, ) level of each box's anchor.
     """
 
     boxes: Tensor
@@ -47,12 +47,12 @@ class SecondLook(BaseModule):
     Args:
         in_channels (int): Channels of the features.
         num_scores (int): S.
-        strides (Sequence[float]): Of each level, in input pixels.
-        num (int): K, in a test and for proposals. Defaults to 1000.
-        power (float): Exponent of the second score, by which the first is
-            multiplied. Defaults to 0.2.
+        strides (Sequence[float]): Stride of each level, in input pixels.
+        num (int): K for proposals, in training and tests. Defaults to 1000.
+        power (float): Exponent of the second score before the first is
+            multiplied by it. Defaults to 0.2.
         feat_channels (int): Channels of the hidden layer. Defaults to 128.
-        roi_size (int): Bins of a box in either direction. Defaults to 3.
+        roi_size (int): Bins of a box in each direction. Defaults to 3.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -92,7 +92,7 @@ class SecondLook(BaseModule):
     def forward(
         self, features: Sequence[Tensor], rois: Boxes
     ) -> Tuple[Tensor, Tensor]:
-        """Predict from the features inside of boxes.
+        """Predict from the features inside boxes.
 
         Args:
             features (Sequence[Tensor]): Per level, (N, C, H, W).
@@ -110,12 +110,12 @@ class SecondLook(BaseModule):
         return logits, self.reg(x)
 
     def _pool(self, features: Sequence[Tensor], rois: Boxes) -> Tensor:
-        """Features inside of boxes, (n, C, roi_size, roi_size)."""
-        # RoIAlign would read outside of the map for a box that is not finite.
+        """Features inside boxes, (n, C, roi_size, roi_size)."""
+        # RoIAlign would read outside the map for a box that is not finite.
         boxes = rois.boxes.float().nan_to_num(0, 0, 0)
         boxes = torch.cat([rois.images[:, None].to(boxes), boxes], dim=1)
         order = rois.levels.argsort(stable=True)
-        # The device is waited for once, not level by level.
+        # Wait for the device once, not once per level.
         counts = rois.levels.bincount(minlength=len(features)).tolist()
         pooled = torch.cat(
             [

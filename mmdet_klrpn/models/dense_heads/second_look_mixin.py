@@ -1,4 +1,4 @@
-"""An RPN head that looks at its best boxes again, see :class:`SecondLook`.
+"""An RPN head that predicts its best boxes again, see :class:`SecondLook`.
 
 Shapes as in that file.
 """
@@ -19,18 +19,18 @@ from .sparse_sampling import Samples
 
 # Boxes without a second look get the second score of background.
 _BACKGROUND = 0.01
-# How many of an image's best boxes are trained on.
+# Number of an image's best boxes to train on.
 _NUM_TRAINED = 256
-# IoU from which a box is a positive, as in a RoI head.
+# Minimum IoU of positives, as in an RoI head.
 _POS_IOU_THR = 0.5
 
 
 class SecondLookMixin:
-    """Gives a sparse RPN head a second look, if its config asks for one.
+    """Adds an optional second look to a sparse RPN head.
 
-    To be inherited before the other mixins and RPNHead. With a second look the
-    head has a third output, the features, which mmdet hands on to
-    ``loss_by_feat`` and ``predict_by_feat``.
+    Inherit it before the other mixins and RPNHead. With a second look the head
+    has a third output, the features, which mmdet passes to ``loss_by_feat``
+    and ``predict_by_feat``.
 
     Args:
         second_look (dict, optional): Options of :class:`SecondLook`; {} takes
@@ -68,7 +68,7 @@ class SecondLookMixin:
     def _sparse_losses(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
     ) -> Dict[str, Tensor]:
-        """Losses of the sampled anchors, and of boxes looked at again."""
+        """Losses of sampled anchors, and of boxes predicted again."""
         if self.second_look is None:
             return super()._sparse_losses(cls_scores, bbox_preds, *args)
         features, *args = args
@@ -100,8 +100,7 @@ class SecondLookMixin:
     ) -> Tuple[Boxes, Samples]:
         """The boxes of the best anchors and of the sampled positives.
 
-        The best boxes alone would include none of an object that the head
-        still misses.
+        The best boxes alone would lack objects that the head still misses.
         """
         candidates = self._candidates(
             cls_scores, bbox_preds, batch_img_metas, _NUM_TRAINED
@@ -123,14 +122,15 @@ class SecondLookMixin:
     def _assign_boxes(
         self, boxes: Boxes, batch_gt_instances: InstanceList
     ) -> Tuple[Boxes, Samples]:
-        """Sort boxes, positives first, and find what they should predict."""
+        """Sort boxes, positives first, and find their targets."""
         best = boxes.boxes.new_zeros(len(boxes.boxes))
         targets = torch.zeros_like(boxes.boxes)
         for image, gt_instances in enumerate(batch_gt_instances):
             objects = get_box_tensor(gt_instances.bboxes)
             if len(objects) == 0:
                 continue
-            # All boxes, as to select the image's would wait for the device.
+            # Compare all boxes: selecting the image's would wait for the
+            # device.
             overlaps, nearest = bbox_overlaps(boxes.boxes, objects).max(dim=1)
             is_own = boxes.images == image
             best = torch.where(is_own, overlaps, best)
@@ -158,16 +158,16 @@ class SecondLookMixin:
         features: List[Tensor],
         batch_img_metas: List[dict],
     ) -> InstanceData:
-        """Give the best of the candidates what the second look predicts.
+        """Replace the best candidates by what the second look predicts.
 
         Args:
-            results (InstanceData): As of ``_candidates``.
+            results (InstanceData): As from ``_candidates``.
             features (list[Tensor]): Per level, (N, C, H, W).
             batch_img_metas (list[dict]): Meta information of each image.
 
         Returns:
-            InstanceData: The same, with new boxes and other fields for those
-            looked at. Scores are the first times a power of the second.
+            InstanceData: The same, with new boxes and fields for these
+            candidates. Scores are the first times a power of the second.
         """
         look, num_images = self.second_look, len(batch_img_metas)
         rois, index = self._best_boxes(results, num_images, look.num)
@@ -189,7 +189,7 @@ class SecondLookMixin:
     def _best_boxes(
         candidates: InstanceData, num_images: int, number: int
     ) -> Tuple[Boxes, Tensor]:
-        """The boxes of each image that have the best scores.
+        """Find the boxes of the best scores in each image.
 
         Returns:
             tuple: The boxes, image by image, and their positions.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision import ops
 
-# Where NMS compares pair after pair, and levels are faster one at a time.
+# On these devices NMS compares pair by pair, faster level by level.
 _SERIAL_DEVICES = ('cpu',)
 
 
@@ -19,28 +19,28 @@ def suppress(
     iou_threshold: float,
     max_num: int,
 ) -> Tensor:
-    """Boxes that survive NMS within their level, the best first.
+    """Return the boxes that survive NMS within their level, best first.
 
-    What :func:`mmcv.ops.batched_nms` keeps of the valid boxes, up to ties, cut
-    to ``max_num``. Suppression comes from boxes of higher scores only, so
-    boxes beyond those that fill ``max_num`` need not be looked at.
+    The first ``max_num`` valid boxes that :func:`mmcv.ops.batched_nms` keeps,
+    up to ties. Only boxes of higher scores suppress a box, so NMS need not
+    read boxes once ``max_num`` are kept.
 
     Args:
         boxes (Tensor): (n, 4), x1, y1, x2, y2.
         scores (Tensor): (n, ), at least 0.
         level_ids (Tensor): (n, ).
-        is_valid (Tensor): (n, ), bool, which boxes to consider. They have an
-            extent.
+        is_valid (Tensor): (n, ), bool, which boxes to consider. They must not
+            be empty.
         iou_threshold (float): IoU, below 1, above which the lower score is
             suppressed.
-        max_num (int): How many to keep at most.
+        max_num (int): Maximum number to keep.
 
     Returns:
         Tensor: (k, ) indices of the kept, by descending score.
     """
-    # The device is waited for once, in NMS. Other boxes are not removed before
-    # it, which would wait too: all become one box on a level of its own, and
-    # so does one more, of which NMS keeps one, the last.
+    # Wait for the device once, in NMS: removing invalid boxes before would
+    # wait too. Instead all of them, and one more, become the same box on their
+    # own level, of which NMS keeps one, the last.
     is_valid = pad(is_valid, (0, 1))
     dummy = torch.arange(4, device=boxes.device) // 2  # 0, 0, 1, 1
     boxes = pad(boxes, (0, 0, 0, 1))
@@ -65,11 +65,12 @@ def _suppress(
     order: Tensor,
     iou_threshold: float,
 ) -> Tensor:
-    """Positions (k, ), ascending, of the kept in an order by score."""
+    """Ascending positions (k, ) of the kept boxes, in order of score."""
     boxes, scores = boxes[order], scores[order]
     if boxes.device.type not in _SERIAL_DEVICES:
         return nms(boxes, scores, iou_threshold)[1].sort()[0]
-    # As mmcv compares, in float32, but torchvision's is several times faster.
+    # Compares in float32 as mmcv does; torchvision's kernel is several times
+    # faster.
     iou_threshold = float(np.float32(iou_threshold))
     level_ids, kept = level_ids[order], []
     for level in level_ids.unique():

@@ -1,4 +1,4 @@
-"""Proposals of an RPN head, at the cost of the anchors that enter NMS.
+"""Proposals of an RPN head, computed only for anchors that enter NMS.
 
 Shapes, for this file:
     N     images in the batch
@@ -31,13 +31,13 @@ from .sparse_nms import suppress
 
 
 class SparseProposalsMixin:
-    """Proposals of an :class:`RPNHead`, up to ties.
+    """Compute the proposals of an :class:`RPNHead`, up to ties.
 
-    To be inherited before RPNHead. Kinds of NMS other than the usual one run
-    as in mmdet.
+    Inherit it before RPNHead. Other kinds of NMS than plain ``nms`` run as in
+    mmdet.
     """
 
-    # Whether the log has said that proposals were dropped.
+    # Whether dropped proposals have been logged.
     _has_dropped = False
 
     def predict_by_feat(
@@ -65,7 +65,7 @@ class SparseProposalsMixin:
             with_nms (bool): Unused, as in RPNHead: there is always NMS.
 
         Returns:
-            list[InstanceData]: Of each image, ``bboxes`` (n, 4) in pixels,
+            list[InstanceData]: For each image ``bboxes`` (n, 4) in pixels,
             ``scores`` (n, ), descending, and ``labels`` (n, ), all 0.
 
         Raises:
@@ -88,7 +88,7 @@ class SparseProposalsMixin:
         if not self._has_dropped:
             warn(f'{text}. Until then such boxes are dropped')
             self._has_dropped = True
-        # The best of the others: not searched for where all is well.
+        # Only now select again, without them.
         return self._predict(*args, drop=True)[0]
 
     def _predict(
@@ -101,7 +101,7 @@ class SparseProposalsMixin:
         rescale: bool,
         drop: bool = False,
     ) -> Tuple[InstanceList, Tensor]:
-        """Proposals, and whether those before NMS are finite, (N, ).
+        """Proposals, and whether all candidates are finite, (N, ).
 
         With ``drop`` anchors that are not finite are not selected.
         """
@@ -116,7 +116,7 @@ class SparseProposalsMixin:
             results = self._look_again(results, features, batch_img_metas)
         num_images = len(batch_img_metas)
         count = len(results) // num_images
-        # They are on the host once NMS has waited for the device.
+        # The flags are on the host once NMS has waited for the device.
         are_finite = results.is_finite.view(num_images, count).all(dim=1)
         are_finite = are_finite.to('cpu', non_blocking=True)
         proposals = [
@@ -138,11 +138,11 @@ class SparseProposalsMixin:
         nms_pre: int,
         drop: bool = False,
     ) -> InstanceData:
-        """Each level's best anchors, decoded and described, before NMS.
+        """Decode each level's best anchors, and compute their fields.
 
         Returns:
-            InstanceData: Of N * M anchors, image by image: ``bboxes``,
-            ``level_ids``, ``is_finite``, and the fields of ``_describe``.
+            InstanceData: N * M anchors, image by image, with ``bboxes``,
+            ``level_ids``, ``is_finite`` and the fields of ``_describe``.
         """
         grid = grid_of_maps(self.prior_generator, cls_scores)
         index = self._best_anchors(cls_scores, bbox_preds, nms_pre, drop)
@@ -172,12 +172,12 @@ class SparseProposalsMixin:
     ) -> Tensor:
         """Positions in map order, (N, M), of each level's best anchors.
 
-        With ``drop`` those that are not finite come last.
+        With ``drop`` anchors that are not finite come last.
         """
         best, first = [], 0
         for level, bbox_pred in zip(cls_scores, bbox_preds):
             ranking = self._ranking(level)
-            if drop:  # or top-k would take NaN for the largest
+            if drop:  # top-k takes NaN for the largest
                 count = ranking.shape[1]
                 for maps in (level, bbox_pred):
                     is_finite = torch.isfinite(maps).unflatten(1, (count, -1))
@@ -197,7 +197,7 @@ class SparseProposalsMixin:
     def _decode(
         self, priors: Tensor, deltas: Tensor, batch_img_metas: List[dict]
     ) -> Union[Tensor, BaseBoxes]:
-        """Boxes (N * M, 4) of as many anchors of each image."""
+        """Decode boxes (N * M, 4) of N * M anchors."""
         shapes = [tuple(meta['img_shape']) for meta in batch_img_metas]
         if len(set(shapes)) == 1:
             shapes = shapes[:1]
@@ -217,9 +217,9 @@ class SparseProposalsMixin:
         with_nms: bool = True,
         img_meta: Optional[dict] = None,
     ) -> InstanceData:
-        """Drop boxes that are not finite, then do what RPNHead does.
+        """Drop boxes that are not finite, then process as RPNHead does.
 
-        It is faster where NMS has one threshold, and boxes have an extent.
+        Faster if NMS has one threshold and no box is empty.
         """
         if rescale and 'bbox_stds' in results:
             factor = [1 / scale for scale in img_meta['scale_factor']]
@@ -239,7 +239,7 @@ class SparseProposalsMixin:
             results = super()._bbox_post_process(
                 results, cfg, rescale, with_nms, img_meta
             )
-            # An empty result, which the parent makes anew, lacks fields.
+            # The parent's empty result lacks fields.
             if 'bbox_stds' in none and 'bbox_stds' not in results:
                 results.bbox_stds = none.bbox_stds
             return results
@@ -261,13 +261,13 @@ class SparseProposalsMixin:
         return results
 
     def _ranking(self, cls_score: Tensor) -> Tensor:
-        """A map (N, A, H, W) that ascends with the score of one level."""
+        """Map (N, A, H, W) of one level that ranks anchors as scores do."""
         raise NotImplementedError
 
     def _describe(
         self, priors: Tensor, deltas: Tensor, cls_scores: Tensor
     ) -> Dict[str, Tensor]:
-        """Compute the scores of anchors, and what else a head knows of them.
+        """Compute the scores and other fields of anchors.
 
         Args:
             priors (Tensor): (n, 4) anchors, in input pixels.
@@ -275,7 +275,7 @@ class SparseProposalsMixin:
             cls_scores (Tensor): (n, S).
 
         Returns:
-            dict[str, Tensor]: (n, ...) by the name of the field: ``scores``
-            (n, ), and others.
+            dict[str, Tensor]: Fields (n, ...) by name: ``scores`` (n, ) and
+            others.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""RPNHead, at the cost of the anchors that matter."""
+"""RPNHead, computed only for the anchors that matter."""
 
 from typing import Dict
 
@@ -18,11 +18,11 @@ from .sparse_sampling import Samples, SparseSamplingMixin
 class SparseRPNHead(
     SecondLookMixin, SparseSamplingMixin, SparseProposalsMixin, RPNHead
 ):
-    """RPNHead with the same losses and proposals, sooner and in less memory.
+    """RPNHead with the same losses and proposals, faster in less memory.
 
-    Its losses are those of RPNHead with the same sampled anchors, each a
-    scalar and not one per level. Those of ``reg_decoded_bbox`` are computed by
-    RPNHead itself. For the arguments see there.
+    Losses equal those of RPNHead for the same sampled anchors, but are scalars
+    instead of one per level. RPNHead itself computes those of
+    ``reg_decoded_bbox``. Takes the arguments of RPNHead.
 
     It can be trained with ``QualityFocalLoss`` too (Li et al., "Generalized
     Focal Loss", NeurIPS 2020), which RPNHead cannot: a positive's target is
@@ -47,14 +47,14 @@ class SparseRPNHead(
             ious[:num_pos] = self._ious(deltas.detach(), samples.targets)
             labels = labels, ious
         loss_cls = self.loss_cls(logits, labels, weights, **factor)
-        # Each weighs one; with weights, mmdet's losses wait for the device.
+        # No weights: with them, mmdet's losses wait for the device.
         loss_bbox = self.loss_bbox(deltas, samples.targets, **factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     def _ious(self, deltas: Tensor, targets: Tensor) -> Tensor:
         """IoUs (p, ) of boxes by their offsets (p, 4) from the same anchors.
 
-        The anchors do not matter: IoU depends on neither place nor scale.
+        The anchors do not matter: IoU is independent of place and scale.
         """
         anchors = deltas.new_tensor([0, 0, 1, 1]).expand_as(deltas)
         boxes, objects = (
@@ -64,7 +64,7 @@ class SparseRPNHead(
         return bbox_overlaps(boxes, objects, is_aligned=True)
 
     def _ranking(self, cls_score: Tensor) -> Tensor:
-        """Logits: the sigmoid keeps their order, and ties some of them."""
+        """Return logits: the sigmoid would only tie some of them."""
         if self.use_sigmoid_cls:
             return cls_score
         return cls_score.unflatten(1, (-1, 2)).softmax(dim=2)[:, :, 0]

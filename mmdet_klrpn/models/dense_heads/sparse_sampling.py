@@ -1,4 +1,4 @@
-"""Which anchors of an RPN head are trained on, without looking at every one.
+"""Sample the anchors that an RPN head trains on, without visiting all.
 
 Shapes, for this file:
     N     images in the batch
@@ -32,11 +32,11 @@ class Samples(NamedTuple):
     """Sampled anchors of a batch, positives first, and their targets.
 
     Attributes:
-        images (Tensor): (n, ) image of each.
-        anchors (AnchorIndex): (n, ) each.
+        images (Tensor): (n, ) image of each sample.
+        anchors (AnchorIndex): (n, ) anchor of each sample.
         targets (Tensor): (p, 4) encoded offsets of the p positives.
         labels (Tensor): (p, ).
-        avg_factor (int): What to divide the sum of losses by.
+        avg_factor (int): Divisor of the sum of losses.
         num_images (int): N.
     """
 
@@ -49,19 +49,19 @@ class Samples(NamedTuple):
 
 
 class SparseSamplingMixin:
-    """Samples of an :class:`RPNHead`, at the cost of the anchors that matter.
+    """Sample the anchors of an :class:`RPNHead`, visiting only those needed.
 
-    To be inherited before RPNHead. Assigners, samplers and anchors other than
-    the usual ones run as in mmdet; the log says so, once, and why.
+    Inherit it before RPNHead. Other assigners, samplers and anchors than the
+    usual ones run as in mmdet; the reason is logged once.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._logged: Set[str] = set()
-        # Steps in a row that were left to a gradient scaler to skip.
+        # Steps in a row that a gradient scaler has skipped.
         self._num_skipped = 0
 
-    # What else may be done where a loss is not finite.
+    # Further advice if a loss is not finite.
     divergence_advice = ''
 
     def loss_by_feat(
@@ -73,16 +73,16 @@ class SparseSamplingMixin:
             cls_scores (list[Tensor]): Logits per level, (N, A * S, H, W).
             bbox_preds (list[Tensor]): Encoded offsets per level, (N, A * 4,
                 H, W).
-            *args: With a second look the features, list[Tensor], per level
-                (N, C, H, W). Then, as of RPNHead, ``batch_gt_instances``, with
+            *args: With a second look the features, list[Tensor], per level (N,
+                C, H, W). Then, as in RPNHead, ``batch_gt_instances``, with
                 ``bboxes`` (n, 4) in input pixels and ``labels`` (n, ) of each
                 image; ``batch_img_metas``; and ``batch_gt_instances_ignore``,
                 optional, regions whose anchors are not sampled.
 
         Returns:
-            dict[str, Tensor]: Scalars: the losses, ``loss_rpn_*``, of which
-            those with ``loss_rpn_second_*`` are the second look's, and what
-            is logged but not summed into the total.
+            dict[str, Tensor]: Scalars: losses ``loss_rpn_*``
+            (``loss_rpn_second_*`` for the second look), and values that are
+            only logged.
 
         Raises:
             ValueError: If no anchor lies inside an image, or a box is not
@@ -103,7 +103,7 @@ class SparseSamplingMixin:
     def _sparse_losses(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
     ) -> Dict[str, Tensor]:
-        """Losses by the sampled anchors' predictions alone."""
+        """Losses of the sampled anchors."""
         _, samples, predictions = self._predicted_samples(
             cls_scores, bbox_preds, *args
         )
@@ -112,7 +112,7 @@ class SparseSamplingMixin:
     def _predicted_samples(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], *args
     ) -> Tuple[AnchorGrid, Samples, Tuple[Tensor, Tensor]]:
-        """The grid, sampled anchors, and their logits and offsets."""
+        """Sample anchors, and gather their logits and offsets."""
         grid, samples = self.sample_anchors(cls_scores, *args)
         predictions = grid.gather(
             samples.images, samples.anchors, cls_scores, bbox_preds
@@ -138,7 +138,7 @@ class SparseSamplingMixin:
                 whose anchors are not sampled.
 
         Returns:
-            tuple: The grid, by which to gather predictions, and the samples.
+            tuple: The grid, to gather predictions with, and the samples.
 
         Raises:
             ValueError: If no anchor lies inside an image, or a box is not
@@ -174,14 +174,14 @@ class SparseSamplingMixin:
         )
 
     def _positive_weight(self) -> Optional[float]:
-        """The weight of a positive, None for 1."""
+        """Weight of a positive; None for 1."""
         weight = self.train_cfg['pos_weight']
         return weight if weight > 0 else None
 
     def _draw(
         self, grid: AnchorGrid, gt_inds: Tensor
     ) -> Tuple[Tensor, Tensor, int]:
-        """Draw the very anchors that the sampler would, see `sample_batch`.
+        """Draw the same anchors as the sampler, see `sample_batch`.
 
         Args:
             grid (AnchorGrid): The anchors.
@@ -189,7 +189,7 @@ class SparseSamplingMixin:
 
         Returns:
             tuple: Positives and negatives among N * R in map order, and the
-            number to divide losses by.
+            divisor of losses.
         """
         gt_inds = gt_inds[:, grid.mmdet_order]
         *samples, avg_factor = sample_batch(self.sampler, gt_inds)
@@ -202,7 +202,7 @@ class SparseSamplingMixin:
         batch_gt_instances: InstanceList,
         batch_gt_instances_ignore: OptInstanceList,
     ) -> Optional[str]:
-        """Say why only mmdet can assign this batch; None if it need not."""
+        """Say why mmdet has to assign this batch; None if it need not."""
         unsupported = why_not_on_grid(self.assigner)
         if unsupported:
             return f'assigner: {unsupported}'
@@ -227,7 +227,7 @@ class SparseSamplingMixin:
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
     ) -> Optional[Tensor]:
-        """Objects of anchors, (N, R) in map order; None for mmdet's error."""
+        """Objects of anchors, (N, R) in map order; None if mmdet raises."""
         border = self.train_cfg['allowed_border']
         inside = inside_cells(grid, batch_img_metas, border)
         bboxes = [_boxes(gt) for gt in batch_gt_instances]
@@ -242,8 +242,8 @@ class SparseSamplingMixin:
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: OptInstanceList,
     ) -> Samples:
-        """Sample by mmdet's own targets, of every anchor."""
-        # The sparse path leaves boxes that are not finite to this one.
+        """Sample with mmdet's own targets of all anchors."""
+        # The sparse path sends boxes that are not finite here.
         check_boxes(batch_gt_instances, batch_img_metas)
         anchors, valid_flags = self.get_anchors(
             grid.featmap_sizes, batch_img_metas, device=grid.device
@@ -276,6 +276,6 @@ def _boxes(instances: InstanceData) -> Tensor:
 def _split(
     grid: AnchorGrid, pos: Tensor, neg: Tensor
 ) -> Tuple[Tensor, Tensor]:
-    """Images of positives, then negatives, given among N * R, and the R."""
+    """Split positions among N * R into images and positions among R."""
     index = torch.cat([pos, neg])
     return index // grid.num_anchors, index % grid.num_anchors

@@ -29,8 +29,7 @@ def gaussian_kl_div(
     log-likelihood up to a constant, legitimately negative and unbounded below
     in ``log_var``, which therefore needs a floor.
 
-    The divergence in the other direction, KL(prediction || target), is the
-    same function with the two Gaussians exchanged.
+    KL(prediction || target) is the same function with the Gaussians exchanged.
 
     Args:
         mean (Tensor): Predicted means, any shape, in encoded offsets.
@@ -52,7 +51,7 @@ def gaussian_kl_div(
         raise ValueError(
             f'target_std must be >= 0 (0 is the Dirac), but got {target_std}'
         )
-    # Half precision is lifted, as exp(-log_var) overflows in float16.
+    # Compute in float32, because exp(-log_var) overflows in float16.
     dtypes = mean.dtype, log_var.dtype
     dtype = torch.float64 if torch.float64 in dtypes else torch.float32
     mean, log_var, target_mean, target_std = (
@@ -61,7 +60,7 @@ def gaussian_kl_div(
     )
     target_var = target_std**2
     if isinstance(target_std, Tensor):
-        # The inner where keeps log(0), with a gradient of nan, out of it.
+        # The inner where avoids log(0), whose gradient is nan.
         is_dirac = target_var == 0
         entropy = torch.where(is_dirac, 1.0, target_var).log() + 1
         entropy = torch.where(is_dirac, 0.0, entropy)
@@ -82,7 +81,7 @@ class KLDivLoss(nn.Module):
         loss_weight (float): Factor on the loss. Defaults to 1.0.
 
     Raises:
-        ValueError: If ``reduction`` is none of the three.
+        ValueError: If ``reduction`` is none of these.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class KLDivLoss(nn.Module):
         avg_factor: Optional[Union[Tensor, float]] = None,
         reduction_override: Optional[str] = None,
     ) -> Tensor:
-        """Weigh and reduce :func:`gaussian_kl_div`, see there.
+        """Weight and reduce :func:`gaussian_kl_div`.
 
         Args:
             mean (Tensor): Predicted means.
@@ -129,13 +128,13 @@ class KLDivLoss(nn.Module):
             mean over no element is 0, with a gradient of 0.
 
         Raises:
-            ValueError: If ``reduction_override`` is no reduction, or
+            ValueError: If ``reduction_override`` is not a reduction, or
                 ``avg_factor`` comes with reduction 'sum'.
         """
         reduction = self._checked(reduction_override or self.reduction)
         loss = gaussian_kl_div(mean, log_var, target_mean, target_std)
         if loss.numel() == 0 and reduction == 'mean':
-            return loss.sum()  # mean() of nothing would be nan
+            return loss.sum()  # mean() of an empty tensor is nan
         return self.loss_weight * weight_reduce_loss(
             loss, weight, reduction, avg_factor
         )

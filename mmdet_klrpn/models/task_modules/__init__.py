@@ -1,4 +1,4 @@
-"""Task modules: what heads are assembled from."""
+"""Task modules: parts that heads are built from."""
 
 from .assigners import (
     TopKMaxIoUAssigner,

@@ -1,4 +1,4 @@
-"""Standard deviations through the DeltaXYWH box decoder."""
+"""Propagate standard deviations through the DeltaXYWH box decoder."""
 
 import math
 
@@ -7,7 +7,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
-# The decoder's own limit on dw and dh, which it takes as an aspect ratio.
+# The decoder's own limit on dw and dh, given as an aspect ratio.
 _MAX_RATIO = abs(math.log(16 / 1000))
 
 
@@ -17,7 +17,7 @@ def decode_delta_xywh_stds(
     deltas: Tensor,
     stds: Tensor,
 ) -> Tensor:
-    r"""Propagate the std of encoded offsets to that of box corners in pixels.
+    r"""Convert stds of encoded offsets into stds of box edges in pixels.
 
     The decoder computes, in x and likewise in y, with the coder's
     denormalising ``means`` :math:`m` and ``stds`` :math:`c`,
@@ -29,20 +29,20 @@ def decode_delta_xywh_stds(
     :math:`\mathrm{var}(x_{1,2}) = (w_a c_x \sigma_x)^2
     + (\tfrac12 w c_w \sigma_w)^2`, where w is the decoded width. Where the
     decoder clips :math:`d_w`, or with ``add_ctr_clamp`` the shift of the
-    centre, its derivative is 0 and that term is left out. The clipping of
-    boxes at the border of the image is not modelled, also with
-    ``clip_border``: the std is that of the unclipped box.
+    centre, its derivative is 0 and that term is left out. Clipping at the
+    image border (``clip_border``) is not modelled: the std is that of the
+    unclipped box.
 
     Args:
         coder (DeltaXYWHBBoxCoder): The coder that decodes the boxes, with its
-            own ``wh_ratio_clip`` of 16 / 1000.
+            default ``wh_ratio_clip`` of 16 / 1000.
         priors (Tensor | BaseBoxes): (n, 4), as x1, y1, x2, y2 in input pixels.
         deltas (Tensor): (n, 4), predicted means dx, dy, dw, dh, encoded.
         stds (Tensor): (n, 4) or (n, 1), their std in encoded offsets.
 
     Returns:
-        Tensor: (n, 4), std of x1, y1, x2, y2 in input pixels. Corners of one
-        axis have the same.
+        Tensor: (n, 4), std of x1, y1, x2, y2 in input pixels, equal for both
+        edges of an axis.
     """
     priors = get_box_tensor(priors)
     prior_wh = priors[:, 2:] - priors[:, :2]

@@ -1,4 +1,4 @@
-"""The anchors of a feature pyramid, laid out only where they are asked for.
+"""Anchors of a feature pyramid, computed only where needed.
 
 Vocabulary and shapes, for this file and those that import it:
     L     levels
@@ -23,12 +23,12 @@ from torch import Tensor
 
 
 class AnchorIndex(NamedTuple):
-    """Anchors by their base anchor among K and their cell.
+    """Anchors by base anchor and cell.
 
     Attributes:
-        base (Tensor): Of any shape.
-        x (Tensor): Of the same shape.
-        y (Tensor): Of the same shape.
+        base (Tensor): Base anchor among K, of any shape.
+        x (Tensor): Column, of the same shape.
+        y (Tensor): Row, of the same shape.
     """
 
     base: Tensor
@@ -36,24 +36,24 @@ class AnchorIndex(NamedTuple):
     y: Tensor
 
     def select(self, index: Union[slice, Tensor]) -> 'AnchorIndex':
-        """Take some of (n, ) anchors, by a slice or their positions."""
+        """Select some of (n, ) anchors, by a slice or positions."""
         return AnchorIndex(*(take(part, index) for part in self))
 
 
 def take(values: Tensor, index: Union[slice, Tensor]) -> Tensor:
-    """``values[index]`` of positions (n, ), several times as fast on a CPU."""
+    """``values[index]`` for positions (n, ), several times faster on a CPU."""
     if isinstance(index, slice):
         return values[index]
     return values.index_select(0, index)
 
 
 class AnchorGrid:
-    """Tables from which any anchor follows in closed form.
+    """Tables from which to compute any anchor.
 
     Args:
         generator (AnchorGenerator): Gives base anchors and strides.
         featmap_sizes (Sequence[tuple[int, int]]): H, W of each level.
-        device (torch.device): Where the tables lie.
+        device (torch.device): Device of the tables.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AnchorGrid:
         self.generator = generator
         self.featmap_sizes = featmap_sizes
         self.device = device
-        # While a model is traced, sizes are tensors: no keys, and summed in
+        # In a trace sizes are tensors, which are not keys and are summed in
         # place.
         self.num_bases = [int(x) for x in generator.num_base_priors]
         layout, orders, first = [], [], 0
@@ -78,17 +78,17 @@ class AnchorGrid:
             orders.append(order.view(count, area).T.flatten())
             first += count * area
         self.num_anchors = first
-        # (R, ), the position in map order of each anchor in mmdet's order.
+        # (R, ), position in map order of each anchor in mmdet's order.
         self.mmdet_order = torch.cat(orders).to(device)
-        # (K, ) each: where a base anchor starts in map order, and where its
-        # level does; anchors in its level; cells in its map and in a row.
+        # (K, ) each: start of a base anchor in map order, and of its level;
+        # anchors in its level; cells in its map and in a row.
         layout = torch.tensor(layout, device=device)
         self.starts, self._first, self._sizes, self._areas, self.widths = (
             layout.T.contiguous().unbind()
         )
         self._starts_and_widths = layout[:, [0, 4]].contiguous()
 
-        # Tables of predictions, made where they are asked for.
+        # Tables for predictions, made on demand.
         self._tables: Dict[tuple, Tensor] = {}
 
         counts = torch.tensor(self.num_bases)
@@ -114,23 +114,23 @@ class AnchorGrid:
 
     @property
     def is_regular(self) -> bool:
-        """Whether anchors are base anchors moved by whole strides."""
+        """Whether all anchors are base anchors shifted by whole strides."""
         return type(self.generator) is AnchorGenerator
 
     def locate(self, index: Tensor) -> AnchorIndex:
-        """Anchors of a position in map order, of any shape, among R."""
+        """Anchors at positions among R in map order, of any shape."""
         base = torch.bucketize(index, self.starts[1:], right=True)
         start, width = self._starts_and_widths[base].unbind(dim=-1)
         cell = index - start
         return AnchorIndex(base, cell % width, cell // width)
 
     def from_mmdet(self, index: Tensor) -> Tensor:
-        """Positions in map order of those in mmdet's, both among N * R."""
+        """Convert positions among N * R from mmdet's order to map order."""
         images = index // self.num_anchors * self.num_anchors
         return images + self.mmdet_order[index - images]
 
     def mmdet_index(self, anchors: AnchorIndex) -> Tensor:
-        """Position of anchors in mmdet's order, among R."""
+        """Positions of anchors among R in mmdet's order."""
         base, x, y = anchors
         first, area = self._first[base], self._areas[base]
         cell = y * self.widths[base] + x
@@ -140,7 +140,7 @@ class AnchorGrid:
     def boxes(
         self, anchors: AnchorIndex, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Anchors, bit for bit those of ``grid_priors``.
+        """Compute anchor boxes, bit for bit those of ``grid_priors``.
 
         Args:
             anchors (AnchorIndex): (n, ) each.
@@ -159,7 +159,7 @@ class AnchorGrid:
         return base_anchors + cells * strides
 
     def all_boxes(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Every anchor in map order, (R, 4), laid out by the generator."""
+        """All anchors in map order, (R, 4), from the generator."""
         boxes = self.generator.grid_priors(
             self.featmap_sizes, dtype=dtype, device=self.device
         )
@@ -168,13 +168,13 @@ class AnchorGrid:
 
     @cached_property
     def columns(self) -> Tensor:
-        """x1, y1, x2, y2 of every anchor in map order, (4, R), kept."""
+        """x1, y1, x2, y2 of all anchors in map order, (4, R), cached."""
         return self.all_boxes().T.contiguous()
 
     def gather(
         self, images: Tensor, anchors: AnchorIndex, *maps: List[Tensor]
     ) -> Tuple[Tensor, ...]:
-        """Predictions of some anchors, read from all levels at once.
+        """Gather the predictions of anchors from all levels at once.
 
         Args:
             images (Tensor): (n, ) image of each anchor.
@@ -182,8 +182,8 @@ class AnchorGrid:
             *maps (list[Tensor]): Each (N, A * C, H, W) per level.
 
         Returns:
-            tuple[Tensor]: (n, C) of each of ``maps``, in the precision of the
-            most precise.
+            tuple[Tensor]: (n, C) for each of ``maps``, in their highest
+            precision.
         """
         num_images = len(maps[0][0])
         base, x, y = anchors
@@ -199,11 +199,11 @@ class AnchorGrid:
         return values.split(counts, dim=1)
 
     def _channels(self, num_images: int, counts: Tuple[int, ...]) -> Tensor:
-        """Where the channels of base anchors start in maps laid end to end.
+        """Start of each base anchor's channels in the concatenated maps.
 
         Args:
             num_images (int): N.
-            counts (tuple[int]): Channels of an anchor, of each kind of maps.
+            counts (tuple[int]): Channels per anchor of each kind of map.
 
         Returns:
             Tensor: (N * K, sum of counts).
@@ -216,7 +216,7 @@ class AnchorGrid:
             tables, start = [], 0
             for count in counts:
                 channels = torch.arange(count, device=self.device)
-                # The maps of an anchor follow each other, one a channel.
+                # An anchor's channels follow each other.
                 channels = channels * self._areas[:, None]
                 tables.append(start + row[..., None] * count + channels)
                 start += count * num_images * self.num_anchors
@@ -230,11 +230,11 @@ def anchor_grid(
     featmap_sizes: Tuple[Tuple[int, int], ...],
     device: torch.device,
 ) -> AnchorGrid:
-    """The :class:`AnchorGrid` of these arguments, built once."""
+    """Build an :class:`AnchorGrid`, once for the same arguments."""
     return AnchorGrid(generator, featmap_sizes, device)
 
 
 def grid_of_maps(generator: AnchorGenerator, maps: List[Tensor]) -> AnchorGrid:
-    """The :class:`AnchorGrid` of predictions, (N, any, H, W) per level."""
+    """Get the :class:`AnchorGrid` of predictions (N, any, H, W) per level."""
     sizes = tuple(tuple(map(int, level.shape[-2:])) for level in maps)
     return anchor_grid(generator, sizes, maps[0].device)

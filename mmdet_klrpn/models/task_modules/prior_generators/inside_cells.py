@@ -1,4 +1,4 @@
-"""Which anchors of a grid lie inside their image, axis by axis.
+"""Find the anchors that lie inside their image, axis by axis.
 
 Shapes as in :mod:`.anchor_grid`, and
     C  cells along the longest side of any level
@@ -15,17 +15,18 @@ from .anchor_grid import AnchorGrid
 class InsideCells:
     """Columns and rows of cells whose anchors are inside their image.
 
-    An anchor is inside if its column and its row are: ``valid_flags`` of the
-    generator and mmdet's ``anchor_inside_flags`` both ask for x and y apart.
+    An anchor is inside if its column and its row are: the generator's
+    ``valid_flags`` and mmdet's ``anchor_inside_flags`` both test x and y
+    separately.
 
     Args:
         flags (Tensor): (N, K, 2, C), bool, of columns and rows. Along each
-            axis the True are consecutive.
+            axis the True ones are consecutive.
         grid (AnchorGrid): The anchors.
 
     Attributes:
         first (Tensor): (N, K, 2), the first column and row inside.
-        last (Tensor): (N, K, 2), the last; -1 where there is none.
+        last (Tensor): (N, K, 2), the last ones; -1 if there is none.
     """
 
     def __init__(self, flags: Tensor, grid: AnchorGrid) -> None:
@@ -65,14 +66,14 @@ def inside_cells(
         grid (AnchorGrid): The anchors.
         batch_img_metas (list[dict]): ``pad_shape`` and ``img_shape`` of each
             of N images.
-        border (float): How far, in pixels, anchors may reach over the edge of
-            the image. Below 0: any distance.
+        border (float): How far, in pixels, anchors may extend beyond the
+            image. Below 0: any distance.
 
     Returns:
-        InsideCells | None: None if all are.
+        InsideCells | None: None if all anchors are inside.
     """
     strides = grid.generator.strides
-    # As many cells as the generator's ``valid_flags`` lets count.
+    # The cells that the generator's ``valid_flags`` counts.
     valid = [
         [(-(-w // s[0]), -(-h // s[1])) for s in strides]
         for h, w in (meta['pad_shape'][:2] for meta in batch_img_metas)

@@ -10,18 +10,18 @@ from torch import Tensor
 def sample_batch(
     sampler: RandomSampler, gt_inds: Tensor
 ) -> Tuple[Tensor, Tensor, int]:
-    """Sample anchors of every image, the very ones the sampler would.
+    """Sample the same anchors of every image as the sampler.
 
-    It takes three copies to the host, however many images there are, where the
-    sampler takes several for each.
+    It takes three copies to the host for any number of images; the sampler
+    takes several per image.
 
     Args:
-        sampler (RandomSampler): Its numbers; its dice are torch's.
-        gt_inds (Tensor): (N, R), as of :func:`assign_on_grid`.
+        sampler (RandomSampler): Gives the numbers to sample; torch draws.
+        gt_inds (Tensor): (N, R), as from :func:`assign_on_grid`.
 
     Returns:
         tuple: Positives and negatives, each (n, ) indices among N * R in
-        ascending order, and the number to divide losses by.
+        ascending order, and the divisor of losses.
     """
     num_images, num_anchors = gt_inds.shape
     gt_inds = gt_inds.flatten()
@@ -45,12 +45,12 @@ def sample_batch(
 
 
 def _ranges(bounds: list) -> list:
-    """Consecutive bounds to ranges."""
+    """Convert consecutive bounds to ranges."""
     return [range(*pair) for pair in zip(bounds, bounds[1:])]
 
 
 def _choose(pool: range, limit: int) -> Tensor:
-    """At most so many of the pool, in ascending order, on the CPU."""
+    """Choose at most so many of the pool, ascending, on the CPU."""
     if len(pool) <= limit:
         return torch.arange(pool.start, pool.stop)
     return pool.start + torch.randperm(len(pool))[:limit].sort()[0]

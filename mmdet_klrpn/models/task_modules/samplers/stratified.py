@@ -1,4 +1,4 @@
-"""Sampling of a batch of anchors on the device."""
+"""Sample a batch of anchors on the device."""
 
 from typing import Tuple
 
@@ -15,21 +15,21 @@ _RANDOM = 1 << 31
 def sample_stratified(
     sampler: RandomSampler, gt_inds: Tensor
 ) -> Tuple[Tensor, Tensor, int]:
-    """Sample as many anchors of every image as the sampler would.
+    """Sample as many anchors of every image as the sampler.
 
-    Each positive of an image is as likely to be drawn as any other, and each
-    negative, as with the sampler. But they are spread: all are laid in a
-    circle, turned at random and cut into as many arcs as there are to draw,
-    and each arc gives one. So nothing has to be shuffled, and the device is
-    waited for once, however many images there are.
+    As with the sampler, all positives of an image are equally likely, and so
+    are all negatives. But samples are spread evenly: the candidates form a
+    circle, turned at random and cut into as many arcs as samples, each of
+    which gives one. This needs no shuffling, and waits for the device once for
+    any number of images.
 
     Args:
-        sampler (RandomSampler): Its numbers.
-        gt_inds (Tensor): (N, R), as of :func:`assign_on_grid`.
+        sampler (RandomSampler): Gives the numbers to sample.
+        gt_inds (Tensor): (N, R), as from :func:`assign_on_grid`.
 
     Returns:
         tuple: Positives and negatives, each (n, ) indices among N * R, image
-        by image, and the number to divide losses by.
+        by image, and the divisor of losses.
     """
     pools = torch.stack([gt_inds > 0, gt_inds == 0])
     ends = pools.flatten().cumsum(0, dtype=torch.int32)

@@ -39,6 +39,8 @@ class FirstStageErrors:
         checkpoint (str): File of the trained weights.
         device (str, optional): Where to run it. Defaults to a GPU if there is
             one.
+        score_thr (float): Boxes with a smaller score are left out. Defaults
+            to 0.
 
     Attributes:
         config (Config): The config.
@@ -63,10 +65,11 @@ class FirstStageErrors:
         config: Union[str, Path, Config],
         checkpoint: str,
         device: Optional[str] = None,
+        score_thr: float = 0.0,
     ) -> None:
         if not isinstance(config, Config):
             config = Config.fromfile(config)
-        self.config = config
+        self.config, self.score_thr = config, score_thr
         device = device or get_device()
         self.model = load_detector(config, str(checkpoint), device)
         self.head, self.place = self._find_head()
@@ -112,6 +115,7 @@ class FirstStageErrors:
             dataset, index = items[i]
             found = self._predict(pseudo_collate([dataset[index]])).cpu()
             info = dataset.get_data_info(index)
+            found = found[found.scores >= self.score_thr]
             images.append(self._compare(found, info, max_boxes))
         errors = concatenate(images)
         on_objects = int(errors.hits.sum())

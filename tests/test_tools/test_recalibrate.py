@@ -332,11 +332,13 @@ def test_detections_get_their_own_factor(second, tmp_path, monkeypatch):
 def test_calibration_of_detections(second, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     words = [*second, '--out', out, '--of', 'detections']
+    words += ['--score-thr', 0.4]
     monkeypatch.setattr(sys, 'argv', ['calibration.py', *map(str, words)])
     calibration.main()
     (figures,) = json.loads((out / 'figures.json').read_text())
-    stage = SecondStageErrors(str(second[0]), second[1])
+    stage = SecondStageErrors(str(second[0]), second[1], score_thr=0.4)
     errors, fitted = (stage.errors(split, 100, 9) for split in ('test', 'val'))
+    assert 0.4 <= errors.scores.min() < errors.scores.max()
     factor = fit_std_scale(fitted.errors, fitted.stds)
     expected = std_calibration(
         errors.errors, factor * errors.stds, errors.sizes

@@ -206,6 +206,9 @@ def main() -> None:
         '--top', type=int, default=100, help='best boxes per image'
     )
     parser.add_argument(
+        '--score-thr', type=float, default=0, help='least score of a box'
+    )
+    parser.add_argument(
         '--images', type=int, default=2000, help='max images per split'
     )
     args = parser.parse_args()
@@ -219,7 +222,9 @@ def main() -> None:
     for model, name, checkpoint in zip(models, configs, checkpoints):
         try:
             config = read_config(name, args.cfg_options)
-            stage = STAGES[args.of](config, checkpoint, args.device)
+            stage = STAGES[args.of](
+                config, checkpoint, args.device, args.score_thr
+            )
             split = args.split or stage.split
             figures, own = measure(stage, args.top, args.images, split)
         except ValueError as error:

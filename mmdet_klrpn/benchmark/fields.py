@@ -1,11 +1,12 @@
 """Plans in YAML, read strictly: what is misspelt is refused."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Collection, Union, get_args, get_origin, get_type_hints
 
 import yaml
+
+from ..utils.errors import suggest
 
 
 class _Loader(yaml.SafeLoader):
@@ -91,7 +92,7 @@ def read(kind: type, data: object, place: str, **given: object) -> object:
         missing = [key for key in known if key not in optional]
         for what, keys in (('unknown', unknown), ('missing', missing)):
             if keys:
-                near = did_you_mean(keys[0], known) * (keys is unknown)
+                near = suggest(keys[0], known) * (keys is unknown)
                 raise ValueError(
                     f'{place}: {what} {", ".join(map(str, keys))}{near}; its '
                     f'keys are {", ".join(known)}'
@@ -117,16 +118,10 @@ def read(kind: type, data: object, place: str, **given: object) -> object:
     return data
 
 
-def did_you_mean(name: object, known: Collection[str]) -> str:
-    """A question that names the nearest known name, if one is near."""
-    near = get_close_matches(str(name), known, 1)
-    return f' (did you mean {near[0]}?)' if near else ''
-
-
 def check_known(name: object, known: Collection[str], place: str) -> None:
     """Raise a ValueError with a near name unless the name is known."""
     if name not in known:
         raise ValueError(
             f'{place} must be one of {", ".join(known)}, but got {name!r}'
-            + did_you_mean(name, known)
+            + suggest(name, known)
         )

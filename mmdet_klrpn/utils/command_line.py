@@ -37,6 +37,15 @@ class ToolParser(argparse.ArgumentParser):
             '--device', default=get_device(), help='where to run it'
         )
 
+    def add_sample(self) -> None:
+        """Take how many proposals and images a calibration looks at."""
+        self.add_argument(
+            '--top', type=int, default=100, help='best proposals of an image'
+        )
+        self.add_argument(
+            '--images', type=int, default=2000, help='of a split, at most'
+        )
+
     def add_cfg_options(self) -> None:
         """Take changes of the config, as mmdet's tools do."""
         self.add_argument(

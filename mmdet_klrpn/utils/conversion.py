@@ -1,6 +1,5 @@
 """Turn a config of any detector with an RPNHead into KL-RPN's."""
 
-from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.utils import get_installed_path
 
 import mmdet_klrpn.models  # noqa: F401
 
+from .errors import suggest
 from .package_folders import package_folder
 
 # Why the heads of mmdet that propose otherwise are none of this module's.
@@ -186,11 +186,9 @@ def resolve_config(name: str) -> Path:
             )
         if found:
             return root / found[0]
-    near = get_close_matches(Path(name).name, known, 1)
     raise FileNotFoundError(
-        f'{name} is neither a file nor a config in '
-        f'{" or ".join(map(str, roots))}'
-        + (f'; did you mean {near[0]}?' if near else '')
+        f'{name}{suggest(Path(name).name, known)} is neither a file nor a '
+        f'config in {" or ".join(map(str, roots))}'
     )
 
 

@@ -149,12 +149,7 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='folder to write'
     )
-    parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to take'
-    )
-    parser.add_argument(
-        '--images', type=int, default=2000, help='of a split, at most'
-    )
+    parser.add_sample()
     args = parser.parse_args()
     configs, checkpoints = args.pairs[::2], args.pairs[1::2]
     if len(configs) != len(checkpoints):

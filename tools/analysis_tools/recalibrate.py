@@ -78,12 +78,7 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='the config to write'
     )
-    parser.add_argument(
-        '--top', type=int, default=100, help='proposals of an image to fit on'
-    )
-    parser.add_argument(
-        '--images', type=int, default=2000, help='to fit on, at most'
-    )
+    parser.add_sample()
     args = parser.parse_args()
     if args.out.exists():
         raise FileExistsError(f'{args.out} exists already')

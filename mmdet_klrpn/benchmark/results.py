@@ -173,7 +173,7 @@ def _compare(
         name: own.groupby(keys, sort=False)['value'].agg(list)
         for name, own in frame.groupby('detector')
     }
-    for *pair, _ in plan.compare:
+    for pair in plan.pairs:
         both = [values[name] for name in pair if name in values]
         if len(both) < 2:
             continue

@@ -36,7 +36,7 @@ def plan(tmp_path):
         *(Detector(name, 'c.py') for name in 'AB'),
         Detector('Zoo', 'c.py', 'zoo.pth'),
     )
-    pairs = [Comparison('A', 'B'), Comparison('A', 'Zoo')]
+    pairs = [Comparison(('A', 'B')), Comparison(('A', 'Zoo'))]
     plan = Plan('t', tmp_path, detectors, tuple(pairs), seeds=3)
     for detector in detectors:
         for seed, ap in enumerate(AP[detector.name]):

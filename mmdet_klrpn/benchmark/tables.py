@@ -1,10 +1,9 @@
 """Tables of a report: pivots of its frames, as text in every form."""
 
 import re
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
@@ -300,14 +299,14 @@ def test_sets(results: Results) -> pd.DataFrame:
 
 def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    counts = Counter(
-        (f'{part}: {key}', str(value or DASH))
-        for runs in results.runs.values()
-        for run in runs
-        for part in ('environment', 'training')
-        for key, value in run[part].items()
-    )
-    cells: Dict[str, List[str]] = {}
-    for (key, value), count in counts.items():
-        cells.setdefault(key, []).append(f'{value} ({count})')
-    return pd.DataFrame({'runs': {k: ', '.join(x) for k, x in cells.items()}})
+    parts = 'environment', 'training'
+    every = [run for runs in results.runs.values() for run in runs]
+    found = pd.json_normalize([{p: run[p] for p in parts} for run in every])
+    cells = {
+        name.replace('.', ': ', 1): ', '.join(
+            f'{value} ({count})'
+            for value, count in values.value_counts(sort=False).items()
+        )
+        for name, values in found.fillna(DASH).items()
+    }
+    return pd.DataFrame({'runs': cells})

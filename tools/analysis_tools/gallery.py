@@ -2,7 +2,7 @@
 """Draw a gallery of the detectors of trees, and list it on its page.
 
 RPN beside KL-RPN on test images of the most trees, with the checkpoints that
-the benchmark leaves: ``<work-dir>/<config>/seed0/epoch_24.pth``.
+the benchmark leaves in ``<work-dir>/<detector>/seed0``.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.ops import box_iou
 
 from mmdet_klrpn.apis import load_detector, propose
+from mmdet_klrpn.benchmark.runs import Run
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,8 @@ def main() -> None:
 
 def load(run: Path) -> nn.Module:
     """A detector that the benchmark has trained."""
-    return load_detector(str(run / 'config.py'), str(run / 'epoch_24.pth'))
+    found = Run(run)
+    return load_detector(str(found.config), str(found.checkpoint))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:

@@ -14,11 +14,6 @@ _PARTS = (
     *('assigner', 'sampler', 'coder', 'generator', 'head', 'extractor'),
     *('roi_layers', 'stages', 'objectness_prior'),
 )
-_WORDS = (
-    *(('prior_generator', 'anchors'), ('anchor_generator', 'anchors')),
-    *(('bbox', 'box'), ('cls', 'score'), ('roi', 'RoI'), ('stages', 'stage')),
-    ('_', ' '),
-)
 # Arguments that other rows tell, or that say nothing about results.
 _LEFT_OUT = (
     *('init_cfg', 'train_cfg', 'test_cfg', 'in_channels', 'base_sizes'),
@@ -31,16 +26,16 @@ def describe(model: nn.Module) -> Dict[str, str]:
     """Describe a detector by the parts that it was built of.
 
     A part is its class and its arguments: all numbers but -1, mmdet's "none",
-    and whatever else is not the default. Texts are by row, such as 'RPN
-    assigner'.
+    and whatever else is not the default. Texts are by the part's place in the
+    detector, such as 'rpn_head.assigner'.
 
     Raises:
         ValueError: If it has no RPN head.
     """
     model = predicting_detector(model)
     head = rpn_head(model)
-    rows = dict(_rows(head, 'RPN'))
-    rows['RPN convolutions'] = '; '.join(
+    rows = dict(_rows(head, 'rpn_head'))
+    rows['rpn_head convolutions'] = '; '.join(
         f'{name} {"x".join(map(str, conv.kernel_size))}, '
         f'{conv.in_channels} to {conv.out_channels}'
         for name, conv in head.named_modules()
@@ -48,12 +43,12 @@ def describe(model: nn.Module) -> Dict[str, str]:
     )
     proposals = (model.train_cfg or {}).get('rpn_proposal')
     if proposals:
-        rows['RPN proposals in training'] = _show(proposals)
+        rows['train_cfg.rpn_proposal'] = _show(proposals)
     millions = {'all': sum(p.numel() for p in model.parameters()) / 1e6}
     for name, part in model.named_children():
         millions[name] = sum(p.numel() for p in part.parameters()) / 1e6
         if name == 'roi_head':
-            rows.update(_rows(part, 'second stage'))
+            rows.update(_rows(part, name))
         elif part is not head and name != 'data_preprocessor':
             rows[name] = _part(part)
     rows['parameters'] = ', '.join(
@@ -65,10 +60,10 @@ def describe(model: nn.Module) -> Dict[str, str]:
 def _rows(part: object, name: str) -> Iterator[Tuple[str, str]]:
     """Rows of a part and of the parts in it."""
     yield name, _part(part)
-    for split, config in (('training', 'train_cfg'), ('tests', 'test_cfg')):
+    for config in ('train_cfg', 'test_cfg'):
         settings = getattr(part, config, None)
         if isinstance(settings, dict):
-            yield f'{name} in {split}', _show(settings)
+            yield f'{name}.{config}', _show(settings)
     for label, inner in _inner_parts(part).items():
         is_list = isinstance(inner, (list, nn.ModuleList))
         texts = [
@@ -76,14 +71,14 @@ def _rows(part: object, name: str) -> Iterator[Tuple[str, str]]:
         ]
         if all(rows == texts[0] for rows in texts):
             texts = texts[:1]
-        for i, rows in enumerate(texts, 1):
-            number = f' {i}' * (len(texts) > 1)
+        for i, rows in enumerate(texts):
+            number = f'.{i}' * (len(texts) > 1)
             for row, text in rows.items():
-                yield f'{name} {label}{number}{row}', text
+                yield f'{name}.{label}{number}{row}', text
 
 
 def _inner_parts(part: object) -> Dict[str, object]:
-    """Parts in a module that matter for results, by a readable name."""
+    """Parts in a module that matter for results, by their attributes."""
     if not isinstance(part, nn.Module):
         return {}  # samplers hold themselves, and OHEM's the heads
     found = {**part._modules, **vars(part)}
@@ -93,16 +88,12 @@ def _inner_parts(part: object) -> Dict[str, object]:
         found['loss_bbox'] = found.pop('loss_mean', None) or found['loss_cls']
     elif not found.get('with_cls', True):
         del found['loss_cls']
-    named = {}
-    for name, value in found.items():
-        is_loss = name.startswith('loss_')
-        if not (is_loss or name.endswith(_PARTS)) or _show(value):
-            continue
-        name = f'{name[len("loss_") :]}_loss' if is_loss else name
-        for word, better in _WORDS:
-            name = name.replace(word, better)
-        named[name] = value
-    return named
+    return {
+        name: value
+        for name, value in found.items()
+        if name.startswith('loss_') or name.endswith(_PARTS)
+        if not _show(value)
+    }
 
 
 def _part(part: object) -> str:

@@ -78,9 +78,8 @@ def check_configs(plan: Plan, has_gpus: bool = True) -> Dict[str, Config]:
                     numbers = (p.numel() for p in model.parameters())
                     needed += 2 * 3 * 4 * sum(numbers)
     for comparison in plan.compare:
-        names = comparison.first, comparison.second
-        if configs.keys() >= set(names):
-            with problems.of(' and '.join(names)):
+        if configs.keys() >= {*comparison.pair}:
+            with problems.of(' and '.join(comparison.pair)):
                 check_comparison(comparison, plan, configs)
     with problems.of(f'work_dir {plan.work_dir}'):
         _check_disk(plan.work_dir, needed)

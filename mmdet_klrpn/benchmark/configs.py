@@ -121,12 +121,11 @@ def check_comparison(
     Raises:
         ValueError: If they differ elsewhere, or not at all.
     """
-    names = comparison.first, comparison.second
-    first, second = (configs[name] for name in names)
+    first, second = (configs[name] for name in comparison.pair)
     ignore = list(_UNMEASURED)
     if not differences(first, second, ignore):
         raise ValueError('both are the same: compare others')
-    if any(plan.detector(name).checkpoint for name in names):
+    if any(d.checkpoint for d in plan.detectors if d.name in comparison.pair):
         ignore.append('load_from')
     for config in (first, second):
         model = '.'.join(find_rpn_head(config)[:-1])

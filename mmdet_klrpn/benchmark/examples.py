@@ -64,8 +64,8 @@ def find_examples(results: Results) -> Tuple[List[Example], str]:
         for name, run in firsts.items()
         if Path(run['folder'], DETECTIONS).is_file()
     }
-    pairs = [pair[:2] for pair in results.plan.compare]
-    pairs = [p for p in pairs if matched.keys() >= {*p}][: MOST // 2]
+    pairs = [p for p in results.plan.pairs if matched.keys() >= {*p}]
+    pairs = pairs[: MOST // 2]
     examples, gone = [], 0
     for first, second in pairs:
         sides = [matched[first], matched[second]]

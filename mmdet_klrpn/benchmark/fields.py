@@ -1,11 +1,19 @@
 """Plans in YAML, read strictly: what is misspelt is refused."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Collection, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Collection,
+    Sequence,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
+
+from ..utils.errors import suggest
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,11 +43,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_plan(path: Path, kind: type) -> tuple:
-    """Read a plan from a YAML file.
-
-    Args:
-        path (Path): The file.
-        kind (type): A NamedTuple, see :func:`read`.
+    """Read a plan, a NamedTuple as :func:`read` takes it, from a YAML file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -58,8 +62,9 @@ def read(kind: type, data: object, place: str, **given: object) -> object:
     """Read a value that is annotated as of a kind.
 
     A NamedTuple is a mapping of its attributes, or the first of them alone if
-    that is text or a list; in a Dict, it has its key as its name. A Tuple is a
-    list, an int is at least 1, and all else is text that is not empty.
+    that is text or a list. A Tuple is a list, or a mapping of names if its
+    items have a ``name``. An int is at least 1, and all else is text that is
+    not empty.
 
     Args:
         kind (type): The annotation.
@@ -70,14 +75,16 @@ def read(kind: type, data: object, place: str, **given: object) -> object:
     Raises:
         ValueError: If it is of another kind, or a key unknown or missing.
     """
+    if kind is object:
+        return data
     origin, args = get_origin(kind), get_args(kind)
     known = [key for key in getattr(kind, '_fields', ()) if key not in given]
+    item = (args or (None,))[origin is dict]
+    named = hasattr(item, 'name')
     if known and isinstance(data, (str, list)):
         data = {known[0]: data}
     wanted, fits = 'text in quotes', isinstance(data, str) and data.strip()
-    if kind is object:
-        fits = True
-    elif known or origin is dict:
+    if known or named or origin is dict:
         wanted, fits = 'a mapping', isinstance(data, dict)
     elif origin is tuple:
         wanted, fits = 'a list', isinstance(data, list)
@@ -86,41 +93,39 @@ def read(kind: type, data: object, place: str, **given: object) -> object:
     if not fits:
         raise ValueError(f'{place} must be {wanted}, but got {data!r}')
     if known:
-        unknown = sorted(set(data) - set(known), key=str)
-        optional = {*data, *kind._field_defaults}
-        missing = [key for key in known if key not in optional]
-        for what, keys in (('unknown', unknown), ('missing', missing)):
-            if keys:
-                near = did_you_mean(keys[0], known) * (keys is unknown)
-                raise ValueError(
-                    f'{place}: {what} {", ".join(map(str, keys))}{near}; its '
-                    f'keys are {", ".join(known)}'
-                )
+        hints = get_type_hints(kind)
+        check_keys(data, known, kind._field_defaults, place)
         for key, value in data.items():
-            hint = get_type_hints(kind)[key]
-            given[key] = read(hint, value, f'{place}.{key}')
+            given[key] = read(hints[key], value, f'{place}.{key}')
         return kind(**given)
-    if origin is dict:
+    if isinstance(data, dict):
         found = {}
         for key, value in data.items():
             key = read(str, key, f'{place}: a key')
-            named = dict(name=key) if hasattr(args[1], 'name') else {}
-            found[key] = read(args[1], value, f'{place}.{key}', **named)
-        return found
-    if origin is tuple:
+            name = dict(name=key) if named else {}
+            found[key] = read(item, value, f'{place}.{key}', **name)
+        return found if origin is dict else tuple(found.values())
+    if isinstance(data, list):
         return tuple(
-            read(args[0], x, f'{place}[{i}]') for i, x in enumerate(data)
+            read(item, x, f'{place}[{i}]') for i, x in enumerate(data)
         )
-    if isinstance(data, str) and kind is not object:
-        # The text of an Optional is None if it is absent.
-        return (args[0] if origin is Union else kind)(data.strip())
-    return data
+    # The text of an Optional is None if it is absent.
+    kind = item if origin is Union else kind
+    return data if kind is int else kind(data.strip())
 
 
-def did_you_mean(name: object, known: Collection[str]) -> str:
-    """A question that names the nearest known name, if one is near."""
-    near = get_close_matches(str(name), known, 1)
-    return f' (did you mean {near[0]}?)' if near else ''
+def check_keys(
+    data: dict, known: Sequence[str], optional: Collection[str], place: str
+) -> None:
+    """Raise a ValueError for a key that is unknown or missing."""
+    unknown = sorted(set(data) - set(known), key=str)
+    missing = [key for key in known if key not in {*data, *optional}]
+    if unknown or missing:
+        what = f'missing {", ".join(missing)}'
+        if unknown:
+            what = f'unknown {", ".join(map(str, unknown))}'
+            what += suggest(unknown[0], known)
+        raise ValueError(f'{place}: {what}; its keys are {", ".join(known)}')
 
 
 def check_known(name: object, known: Collection[str], place: str) -> None:
@@ -128,5 +133,5 @@ def check_known(name: object, known: Collection[str], place: str) -> None:
     if name not in known:
         raise ValueError(
             f'{place} must be one of {", ".join(known)}, but got {name!r}'
-            + did_you_mean(name, known)
+            + suggest(name, known)
         )

@@ -37,8 +37,7 @@ class Comparison(NamedTuple):
     differ in dotted config keys outside the RPN head that ``allow`` names.
     """
 
-    first: str
-    second: str
+    pair: Tuple[str, ...]
     allow: Tuple[str, ...] = ()
 
 
@@ -62,9 +61,10 @@ class Plan(NamedTuple):
     note: str = ''  # what the report must say about data and schedule
     prepare: Tuple[Preparation, ...] = ()
 
-    def detector(self, name: str) -> Detector:
-        """The detector of a name."""
-        return next(d for d in self.detectors if d.name == name)
+    @property
+    def pairs(self) -> List[Tuple[str, ...]]:
+        """The names that are compared, the first of each first."""
+        return [pair for pair, _ in self.compare]
 
     def seeds_of(self, detector: Detector) -> range:
         """Seeds of a detector: one if its checkpoint is given."""
@@ -84,18 +84,6 @@ def find_plan(name: Union[str, Path]) -> Path:
     return own if bare and own.is_file() else path
 
 
-class _Entry(NamedTuple):
-    pair: Tuple[str, ...]
-    allow: Tuple[str, ...] = ()
-
-
-class _File(Plan):
-    """A plan as it is in a file."""
-
-    detectors: Dict[str, Detector]
-    compare: Tuple[_Entry, ...]
-
-
 def load_plan(name: Union[str, Path]) -> Plan:
     """Read a plan.
 
@@ -109,11 +97,12 @@ def load_plan(name: Union[str, Path]) -> Plan:
             the wrong kind, or a name is unknown or that of two detectors.
     """
     path = find_plan(name)
-    plan = read_plan(path, _File)
+    plan = read_plan(path, Plan)
     if not plan.detectors:
         raise ValueError(f'{path}: detectors must be one or more')
+    names = [detector.name for detector in plan.detectors]
     folders: Dict[str, str] = {}
-    for name in plan.detectors:
+    for name in names:
         other = folders.setdefault(slug(name), name)
         if not slug(name) or other != name:
             whose = f'that of {other} too' if slug(name) else 'no name'
@@ -124,7 +113,7 @@ def load_plan(name: Union[str, Path]) -> Plan:
     pairs: List[set] = []
     for i, (pair, _) in enumerate(plan.compare):
         for name in pair:
-            check_known(name, plan.detectors, f'{path}.compare[{i}]')
+            check_known(name, names, f'{path}.compare[{i}]')
         if len(pair) != 2 or len({*pair}) < 2 or {*pair} in pairs:
             raise ValueError(
                 f'{path}.compare[{i}] must be two detectors that no other '
@@ -133,6 +122,4 @@ def load_plan(name: Union[str, Path]) -> Plan:
         pairs.append({*pair})
     check_known(plan.metric, METRICS, f'{path}.metric')
     check_known(plan.split, SPLITS, f'{path}.split')
-    compare = tuple(Comparison(*pair, allow) for pair, allow in plan.compare)
-    detectors = tuple(plan.detectors.values())
-    return Plan(*plan)._replace(detectors=detectors, compare=compare)
+    return plan

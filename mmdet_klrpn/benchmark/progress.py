@@ -4,7 +4,7 @@ import re
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 from rich.console import Console
 from rich.live import Live
@@ -15,8 +15,7 @@ from .tasks import LOG, Job
 
 SECONDS_BETWEEN_LINES = 30
 _TRAIN = re.compile(
-    r'(?:Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]|'
-    r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\])'
+    r'(?:Epoch\(train\)\s+\[(\d+)\]|Iter\(train\)\s+)\[\s*(\d+)/(\d+)\]'
 )
 # At the end of a log: more than mmengine writes between two such lines.
 _TAIL_BYTES = 20_000
@@ -34,18 +33,16 @@ class Display:
         # to run; '' is all of them.
         self.done = {job.name: look(job)[2] for job in jobs}
         self.first = {'': (time.time(), self._done_of_all())}
-        self.console, self.last_line, self.live = Console(), 0.0, None
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, auto_refresh=False)
+        self.console, self.last_line = Console(), 0.0
+        self.live = Live(console=self.console, auto_refresh=False)
 
     def __enter__(self) -> 'Display':
-        if self.live:
+        if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.live:
-            self.live.stop()
+        self.live.stop()
 
     def end(self, job: Job, succeeded: bool) -> None:
         """Note that a job has ended, and show why it failed."""
@@ -70,7 +67,7 @@ class Display:
                 found = look(job)
                 self.states[name], self.where[name], self.done[name] = found
                 self.first.setdefault(name, (time.time(), self.done[name]))
-        if self.live:
+        if self.live.is_started:
             text = Text(self.line().replace('; ', '\n'))
             self.live.update(text, refresh=True)
         elif time.time() - self.last_line > SECONDS_BETWEEN_LINES:
@@ -124,29 +121,16 @@ def look(job: Job) -> Tuple[str, str, float]:
 
 def trained(folder: Path) -> Tuple[str, float]:
     """Where a training is, by the end of its log: in words, and the share."""
-    found = last_iteration(folder / LOG)
-    if found is None:
-        return '', Run(folder).saved
-    epoch, iteration, number = found
-    if epoch is None:
-        return f'{iteration}/{number}', iteration / number
-    _, epochs = Run(folder).length
-    share = (epoch - 1 + iteration / number) / epochs
-    return f'epoch {epoch}/{epochs} {iteration}/{number}', share
-
-
-def last_iteration(log: Path) -> Optional[Tuple[Optional[int], int, int]]:
-    """Epoch, iteration and number of iterations that a log says last.
-
-    The epoch is None in a training by iterations; all is None where the log
-    has no iteration yet.
-    """
-    if not log.is_file():
-        return None
-    with log.open('rb') as file:
-        file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
-        lines = _TRAIN.findall(file.read().decode(errors='replace'))
+    lines, log = [], folder / LOG
+    if log.is_file():
+        with log.open('rb') as file:
+            file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
+            lines = _TRAIN.findall(file.read().decode(errors='replace'))
     if not lines:
-        return None
-    *epoch, iteration, number = (int(text) for text in lines[-1] if text)
-    return epoch[0] if epoch else None, iteration, number
+        return '', Run(folder).saved
+    epoch, iteration, number = lines[-1]
+    share, where = int(iteration) / int(number), f'{iteration}/{number}'
+    if not epoch:
+        return where, share
+    _, epochs = Run(folder).length
+    return f'epoch {epoch}/{epochs} {where}', (int(epoch) - 1 + share) / epochs

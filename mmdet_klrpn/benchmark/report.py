@@ -10,10 +10,10 @@ from markupsafe import Markup, escape
 
 from . import tables
 from .examples import Example, find_examples
-from .plan import Comparison, slug
+from .plan import slug
 from .plots import Plot, draw_curves, draw_forest
 from .results import Results
-from .tables import BOLD, DASH, Table
+from .tables import BOLD, DASH, Pair, Table
 
 TEMPLATES = Path(__file__).parent / 'templates'
 
@@ -60,7 +60,7 @@ def write_report(results: Results, out: Path) -> List[Path]:
         sections=parts,
         verdicts=[
             verdict(pair, row, results.plan.metric)
-            for pair, row in zip(results.plan.compare, cells)
+            for pair, row in zip(results.plan.pairs, cells)
         ],
     )
     files = {
@@ -78,12 +78,12 @@ def write_report(results: Results, out: Path) -> List[Path]:
     return paths
 
 
-def verdict(pair: Comparison, cells: Dict[str, str], metric: str) -> str:
+def verdict(pair: Pair, cells: Dict[str, str], metric: str) -> str:
     """What the primary metric says of a comparison, by its headline's cells.
 
     A significant difference is within ``**``.
     """
-    first, second = pair[:2]
+    first, second = pair
     difference, seeds, p = (
         cells[name] for name in ('difference', 'seeds', 'p after Holm')
     )
@@ -111,18 +111,16 @@ def sections(results: Results) -> List[Section]:
     """What sections.yaml lists, without what has no value."""
     found = []
     for part in yaml.safe_load((TEMPLATES / 'sections.yaml').read_text()):
-        pairs = results.plan.compare if 'pair' in part else [None]
+        pairs = results.plan.pairs if 'pair' in part else [None]
         found += [_section(results, part, pair) for pair in pairs]
     return [section for section in found if any(section[1:])]
 
 
-def _section(
-    results: Results, part: dict, pair: Optional[Comparison]
-) -> Section:
+def _section(results: Results, part: dict, pair: Optional[Pair]) -> Section:
     names = dict(metric=results.plan.metric)
     if pair:
-        names.update(first=pair.first, second=pair.second)
-        names['slug'] = f'{slug(pair.first)}_{slug(pair.second)}'
+        names.update(first=pair[0], second=pair[1])
+        names['slug'] = '_'.join(map(slug, pair))
     texts, plots, examples = part.get('texts', []), [], []
     shown = []
     for spec in part.get('tables', ()):

@@ -114,12 +114,11 @@ def _check_ground_truth(runs: Runs) -> None:
     folders = [Path(run['folder']) for own in runs.values() for run in own]
     if not folders:
         raise ValueError('nothing is measured: run the plan first')
-    first = None
-    for folder in folders:
-        # Other hosts may compress the same otherwise.
-        truth = gzip.decompress((folder / GROUND_TRUTH).read_bytes())
-        first = first or truth
-        if truth != first:
+    # Other hosts may compress the same otherwise.
+    paths = [folder / GROUND_TRUTH for folder in folders]
+    first = gzip.decompress(paths[0].read_bytes())
+    for folder, path in zip(folders, paths):
+        if gzip.decompress(path.read_bytes()) != first:
             raise ValueError(
                 f'{folders[0]} and {folder} were measured on other images or '
                 'objects: measure one of them again'
@@ -173,7 +172,7 @@ def _compare(
         name: own.groupby(keys, sort=False)['value'].agg(list)
         for name, own in frame.groupby('detector')
     }
-    for *pair, _ in plan.compare:
+    for pair in plan.pairs:
         both = [values[name] for name in pair if name in values]
         if len(both) < 2:
             continue
@@ -203,9 +202,7 @@ def _compare(
 def _notes(plan: Plan, runs: Runs, timings: List[dict]) -> Iterator[str]:
     for detector in plan.detectors:
         wanted, there = len(plan.seeds_of(detector)), len(runs[detector.name])
-        if there < wanted:
-            yield f'{detector.name}: {there} of {wanted} seeds measured.'
-        elif there > wanted:
+        if there != wanted:
             text = f'{there} seeds measured, but the plan asks for {wanted}'
             yield f'{detector.name}: {text}.'
     every = [run for own in runs.values() for run in own]

@@ -1,19 +1,18 @@
 """Tables of a report: pivots of its frames, as text in every form."""
 
 import re
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 
 from .columns import AREAS
-from .plan import Comparison
 from .results import Results
 
 Column = Tuple[str, str]  # metric and at
+Pair = Tuple[str, ...]  # two detectors, of which the second is compared
 DASH = '\N{EN DASH}'  # stands for what was not measured
 BOLD = re.compile(r'\*\*(.*?)\*\*')
 STAGE = 'second_stage_ms'
@@ -165,15 +164,15 @@ def ratios(results: Results, columns: Sequence[Column]) -> pd.DataFrame:
             f'{ratio:.2f}' if np.isfinite(ratio) else DASH
             for ratio in found.loc[second] / found.loc[first]
         ]
-        for first, second, _ in results.plan.compare
+        for first, second in results.plan.pairs
     }
     return pd.DataFrame.from_dict(cells, 'index', columns=found.columns)
 
 
-def pair_rows(results: Results, pair: Comparison) -> pd.DataFrame:
+def pair_rows(results: Results, pair: Pair) -> pd.DataFrame:
     """The rows of ``results.comparisons`` of a pair, by (metric, at)."""
     rows = results.comparisons
-    of_pair = (rows['first'] == pair.first) & (rows['second'] == pair.second)
+    of_pair = (rows[['first', 'second']] == pair).all(axis=1)
     return rows[of_pair].set_index(['metric', 'at'], drop=False)
 
 
@@ -182,7 +181,7 @@ def primary_rows(results: Results) -> pd.DataFrame:
     rows = results.comparisons
     rows = rows[rows['metric'] + rows['at'] == results.plan.metric]
     rows = rows.set_index(['first', 'second'])
-    return rows.reindex([pair[:2] for pair in results.plan.compare])
+    return rows.reindex(results.plan.pairs)
 
 
 def difference_cells(rows: pd.DataFrame) -> pd.DataFrame:
@@ -212,25 +211,25 @@ def headline(results: Results) -> pd.DataFrame:
     return cells.set_axis([f'{b} minus {a}' for a, b in rows.index])
 
 
-def differences(results: Results, pair: Comparison) -> pd.DataFrame:
+def differences(results: Results, pair: Pair) -> pd.DataFrame:
     """A row for each metric: both detectors, difference and intervals."""
     rows = pair_rows(results, pair)
     rows = rows[rows['at'].str.match('@|$') | rows['metric'].isin(UNITS)]
     order = rows['metric'].unique().tolist().index
     columns = sorted(rows.index, key=lambda c: (order(c[0]), as_number(c[1])))
     cells = difference_cells(rows.loc[columns]).drop(columns='p after Holm')
-    both = means(results, columns).loc[list(pair[:2])].T
+    both = means(results, columns).loc[list(pair)].T
     cells = pd.concat([both, cells], axis=1)
     return cells.set_axis([label(*column) for column in columns])
 
 
-def built(results: Results, pair: Comparison) -> pd.DataFrame:
+def built(results: Results, pair: Pair) -> pd.DataFrame:
     """A row for each part of the two built models."""
-    runs = {name: results.runs.get(name) for name in pair[:2]}
+    runs = {name: results.runs.get(name) for name in pair}
     parts = {name: r[0]['built'] if r else {} for name, r in runs.items()}
     keys = dict.fromkeys(key for part in parts.values() for key in part)
     cells = pd.DataFrame(parts, keys, dtype=object).fillna(DASH)
-    other = cells[pair.first] != cells[pair.second]
+    other = cells[pair[0]] != cells[pair[1]]
     return cells.assign(differs=np.where(other, 'yes', 'no'))
 
 
@@ -243,11 +242,11 @@ def by_class(results: Results) -> pd.DataFrame:
         return pd.DataFrame()
     cells = means(results, columns).T.droplevel(0)
     cells.insert(0, 'objects', objects)
-    for pair in results.plan.compare:
+    for pair in results.plan.pairs:
         rows = pair_rows(results, pair).query('metric == "class AP"')
         found = difference_cells(rows.set_index('at'))
         text = found['difference'] + ' (' + found['95% over images'] + ')'
-        cells[f'{pair.second} minus {pair.first}'] = text
+        cells[f'{pair[1]} minus {pair[0]}'] = text
     return cells
 
 
@@ -257,7 +256,7 @@ def reach(results: Results) -> pd.DataFrame:
     times = columns_of(results, f'{STAGE}*')
     found = pivot(results, [('AP', ''), *tried, *times])
     rows = []
-    pairs = [pair[:2] for pair in results.plan.compare] if tried else []
+    pairs = results.plan.pairs if tried else []
     for name, other in pairs + [pair[::-1] for pair in pairs]:
         runs = results.runs.get(name) or [{}]
         own = str(runs[0].get('num_proposals', DASH))
@@ -300,14 +299,14 @@ def test_sets(results: Results) -> pd.DataFrame:
 
 def provenance(results: Results) -> pd.DataFrame:
     """Each value of versions, commit and hardware, and of how many runs."""
-    counts = Counter(
-        (f'{part}: {key}', str(value or DASH))
-        for runs in results.runs.values()
-        for run in runs
-        for part in ('environment', 'training')
-        for key, value in run[part].items()
-    )
-    cells: Dict[str, List[str]] = {}
-    for (key, value), count in counts.items():
-        cells.setdefault(key, []).append(f'{value} ({count})')
-    return pd.DataFrame({'runs': {k: ', '.join(x) for k, x in cells.items()}})
+    parts = 'environment', 'training'
+    every = [run for runs in results.runs.values() for run in runs]
+    found = pd.json_normalize([{p: run[p] for p in parts} for run in every])
+    cells = {
+        name.replace('.', ': ', 1): ', '.join(
+            f'{value} ({count})'
+            for value, count in values.value_counts(sort=False).items()
+        )
+        for name, values in found.fillna(DASH).items()
+    }
+    return pd.DataFrame({'runs': cells})

@@ -2,6 +2,8 @@
 
 from typing import List, Sequence, Union
 
+from mmdet_klrpn.utils.errors import suggest
+
 
 def class_names(metainfo: Union[dict, Sequence[dict], None]) -> List[str]:
     """Classes that a data set's meta information names, each once.
@@ -21,8 +23,11 @@ def class_names(metainfo: Union[dict, Sequence[dict], None]) -> List[str]:
     return list(dict.fromkeys(names))
 
 
-def quote_names(names: Sequence[str], most: int = 10) -> str:
-    """Quote the first names, and count the others."""
-    text = ', '.join(repr(name) for name in names[:most])
+def quote_names(
+    names: Sequence[str], most: int = 10, known: Sequence[str] = ()
+) -> str:
+    """Quote the first names, with near known ones, and count the rest."""
+    shown = (f'{name!r}{suggest(name, known)}' for name in names[:most])
+    text = ', '.join(shown)
     rest = len(names) - most
     return f'{text} and {rest} more' if rest > 0 else text

@@ -1,6 +1,5 @@
 """Check that annotations have each class of a training set."""
 
-from difflib import get_close_matches
 from typing import List, Union
 
 from mmdet.datasets import BaseVideoDataset, CocoDataset
@@ -75,19 +74,11 @@ def _describe(
     missing: List[str], categories: List[str], parts: List[CocoDataset]
 ) -> str:
     categories = list(dict.fromkeys(categories))
-    near = {
-        name: close[0]
-        for name in missing
-        for close in [get_close_matches(name, categories, 1)]
-        if close
-    }
     files = list(dict.fromkeys(str(part.ann_file) for part in parts))
-    hints = [f'for {name!r}, {close!r}' for name, close in near.items()]
-    hint = f' (did you mean, {"; ".join(hints[:10])}?)' if hints else ''
     return (
         f'train_dataloader: no annotation file has the classes '
-        f'{quote_names(missing)}, which would be trained without an object'
-        f'{hint}. The categories in {quote_names(files, 3)} are '
+        f'{quote_names(missing, known=categories)}, which would be trained '
+        f'without an object. The categories in {quote_names(files, 3)} are '
         f'{quote_names(categories)}. Set metainfo=dict(classes=...) of the '
         'data sets to names that the files have, and num_classes of the heads '
         'to their number'

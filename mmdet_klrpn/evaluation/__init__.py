@@ -1,9 +1,10 @@
 """Evaluation."""
 
-from .box_errors import FirstStageErrors, SecondStageErrors
+from .box_errors import STAGES, FirstStageErrors, SecondStageErrors
 from .metrics import ProposalMetric, StdCocoMetric
 
 __all__ = [
+    'STAGES',
     'FirstStageErrors',
     'ProposalMetric',
     'SecondStageErrors',

@@ -186,3 +186,6 @@ class SecondStageErrors(FirstStageErrors):
     def _predict(self, batch: dict) -> InstanceData:
         (sample,) = self.model.test_step(batch)
         return sample.pred_instances
+
+
+STAGES = dict(proposals=FirstStageErrors, detections=SecondStageErrors)

@@ -37,6 +37,27 @@ class ToolParser(argparse.ArgumentParser):
             '--device', default=get_device(), help='device to run on'
         )
 
+    def add_sample(self) -> None:
+        """Add which boxes and images a calibration looks at."""
+        self.add_argument(
+            '--of',
+            choices=('proposals', 'detections'),
+            default='proposals',
+            help='boxes whose stds to look at',
+        )
+        self.add_argument(
+            '--split',
+            choices=('train', 'val'),
+            help='images to fit the factor on (default: train for proposals, '
+            'val for detections)',
+        )
+        self.add_argument(
+            '--top', type=int, default=100, help='best boxes per image'
+        )
+        self.add_argument(
+            '--images', type=int, default=2000, help='max images per split'
+        )
+
     def add_cfg_options(self) -> None:
         """Add changes to the config, as in mmdet's tools."""
         self.add_argument(

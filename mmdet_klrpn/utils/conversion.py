@@ -1,6 +1,5 @@
 """Convert a config of any detector with an RPNHead to KL-RPN."""
 
-from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.utils import get_installed_path
 
 import mmdet_klrpn.models  # noqa: F401
 
+from .errors import suggest
 from .package_folders import package_folder
 
 # Why other region proposal heads of mmdet cannot be replaced.
@@ -185,11 +185,9 @@ def resolve_config(name: str) -> Path:
             )
         if found:
             return root / found[0]
-    near = get_close_matches(Path(name).name, known, 1)
     raise FileNotFoundError(
-        f'{name} is neither a file nor a config in '
-        f'{" or ".join(map(str, roots))}'
-        + (f'; did you mean {near[0]}?' if near else '')
+        f'{name}{suggest(Path(name).name, known)} is neither a file nor a '
+        f'config in {" or ".join(map(str, roots))}'
     )
 
 

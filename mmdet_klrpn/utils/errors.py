@@ -55,9 +55,10 @@ def explain(error: BaseException) -> Optional[str]:
         error (BaseException): The error that was caught.
 
     Returns:
-        str, optional: The error's own text if this package raised it; another
-        text for a misspelt class or option of a config, and for a file that is
-        missing or not writable. None for other errors.
+        str, optional: The error's own text if this package or the script that
+        runs raised it; another text for a misspelt class or option of a
+        config, and for a file that is missing or not writable. None for other
+        errors.
     """
     if _is_ours(error):
         return str(error)
@@ -74,16 +75,17 @@ def explain(error: BaseException) -> Optional[str]:
     return _explain_file(error) if isinstance(error, OSError) else None
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: object, known: Iterable[str]) -> str:
     """Suggest a known name for a misspelt one; '' if none is close."""
-    near = get_close_matches(name, list(known), 1)
-    return f': did you mean {near[0]}?' if near else ''
+    near = get_close_matches(str(name), list(known), 1)
+    return f' (did you mean {near[0]}?)' if near else ''
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether a statement of this package, or of its tools, raised it."""
+    """Whether a statement of this package, or beside the script, raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    folders = (PACKAGE, package_folder('tools'))
+    script = Path(sys.argv[0]).resolve().parent
+    folders = (PACKAGE, package_folder('tools'), script)
     return (
         bool(frames)
         and frames[-1].line.startswith('raise ')
@@ -104,8 +106,8 @@ def _explain_build(error: BaseException) -> Optional[str]:
         name = name.strip('\'"')
         near = suggest(name, found['registry'].module_dict)
         return (
-            f'{name} is not in the registry {scope}{near or ": "}'
-            + 'import the package that has it by custom_imports' * (not near)
+            f'{name}{near} is not in the registry {scope}: correct it, or '
+            'import the package that has it by custom_imports'
         )
     cls, options = found.get('obj_cls'), found.get('args', {})
     unknown, missing = _UNKNOWN.search(text), _MISSING.search(text)
@@ -116,7 +118,7 @@ def _explain_build(error: BaseException) -> Optional[str]:
             for base in getattr(cls, '__mro__', [])
             for option in inspect.signature(base.__init__).parameters
         }
-        return f'{cls.__name__}: {name} is unknown{suggest(name, known)}'
+        return f'{cls.__name__}: unknown {name}{suggest(name, known)}'
     if missing and cls:
         return f'{cls.__name__}: {missing.group(1)} is missing'
     return None

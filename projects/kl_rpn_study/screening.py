@@ -11,7 +11,6 @@ for each setting and seed without a result; after an interruption it goes on
 where it was. `report` writes tables of the results.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -23,27 +22,24 @@ from screening.report import write_report
 from screening.study import cells_of, extractions, trainings
 
 from mmdet_klrpn.benchmark.jobs import prepare
+from mmdet_klrpn.utils import ToolParser, one_line_errors
 
 
+@one_line_errors('run the same again to continue')
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('command', choices=('run', 'report'))
-    parser.add_argument('plan', type=Path)
-    parser.add_argument('-o', '--out', type=Path, default=Path('report'))
-    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1)
+    parser = ToolParser(description=__doc__)
+    add = parser.add_argument
+    add('command', choices=('run', 'report'), help='train, or write tables')
+    add('plan', type=Path, help='YAML file')
+    add('-o', '--out', type=Path, default=Path('report'), help='of the tables')
+    add('--jobs', type=int, default=os.cpu_count() or 1, help='processes')
     args = parser.parse_args()
     quiet()
-    try:
-        plan = load_screening(args.plan)
-        if args.command == 'run':
-            sys.exit(run(plan, args.jobs))
-        write_report(plan, cells_of(plan), args.out)
-    except (OSError, RuntimeError, ValueError) as error:
-        sys.exit(f'screening: {error}')
+    plan = load_screening(args.plan)
+    if args.command == 'run':
+        sys.exit(run(plan, args.jobs))
+    write_report(plan, cells_of(plan), args.out)
 
 
 def run(plan: Screening, jobs: int) -> int:

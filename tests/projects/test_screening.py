@@ -13,10 +13,14 @@ from mmengine.config import Config
 from screening.features import extract, load_features
 from screening.plan import load_screening
 from screening.pool import work
-from screening.report import question_table, read_results, write_report
+from screening.report import (
+    question_table,
+    read_results,
+    show_difference,
+    write_report,
+)
 from screening.study import cells_of, change, extractions, trainings
 from screening.training import train_head
-from seed_tables import show_difference
 from study import STUDY, study_config
 from torch.nn.utils import parameters_to_vector
 

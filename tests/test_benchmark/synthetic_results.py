@@ -28,7 +28,7 @@ def synthetic_results(names=NAMES, classes=3):
     generator = np.random.default_rng(0)
     detectors = [Detector(n, 'a.py') for n in names[:-1]]
     detectors.append(Detector(names[-1], 'z.py', checkpoint='z.pth'))
-    pairs = [Comparison(names[0], name) for name in names[1:]]
+    pairs = [Comparison((names[0], name)) for name in names[1:]]
     plan = Plan(
         'Heads <side by side>',
         'work_dirs/x',
@@ -95,9 +95,9 @@ def _compare(plan, frame):
     mean = frame.groupby(['detector', *keys], sort=False)['value'].mean()
     counts = frame.groupby('detector')['seed'].nunique()
     rows = []
-    for pair in plan.compare:
-        first, second = mean[pair.first], mean[pair.second]
-        seeds = [int(counts[name]) for name in pair[:2]]
+    for pair in plan.pairs:
+        first, second = (mean[name] for name in pair)
+        seeds = [int(counts[name]) for name in pair]
         several = min(seeds) > 1
         for (metric, at), difference in (second - first).dropna().items():
             primary = metric + at == plan.metric and several
@@ -106,8 +106,8 @@ def _compare(plan, frame):
             p = 0.0001 if difference > 0.03 else 0.3
             rows.append(
                 dict(
-                    first=pair.first,
-                    second=pair.second,
+                    first=pair[0],
+                    second=pair[1],
                     metric=metric,
                     at=at,
                     difference=difference,

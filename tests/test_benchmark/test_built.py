@@ -48,52 +48,52 @@ def test_kl_rpn_is_what_it_trains():
     thresholds = 'pos_iou_thr 0.7, neg_iou_thr 0.3, min_pos_iou 0.3'
     best = 'topk 9, topk_min_iou 0.1'
     assert {row: texts for row, *texts in differing(rpn, kl_rpn)} == {
-        'RPN': [
+        'rpn_head': [
             'RPNHead: num_classes 1, feat_channels 8, num_convs 1',
             'KLRPNHead: num_classes 1, feat_channels 8, num_convs 1, '
             'num_stds 1, pos_std 0.2, neg_std 1, min_std 0.03, '
             'std_scale 0.35',
         ],
-        'RPN score loss': [
+        'rpn_head.loss_cls': [
             'CrossEntropyLoss: use_sigmoid True, loss_weight 1',
             'KLDivLoss: loss_weight 1',
         ],
-        'RPN box loss': [
+        'rpn_head.loss_bbox': [
             'L1Loss: loss_weight 1',
             'SmoothL1Loss: beta 0.111, loss_weight 10',
         ],
-        'RPN assigner': [
+        'rpn_head.assigner': [
             f'MaxIoUAssigner: {thresholds}',
             f'TopKMaxIoUAssigner: {thresholds}, {best}',
         ],
     }
     rows = [row for row, *_ in differing(top_9, kl_rpn)]
-    assert rows == ['RPN', 'RPN score loss', 'RPN box loss']
-    assert letter['RPN box loss'] == 'KLDivLoss: loss_weight 1'
+    assert rows == ['rpn_head', 'rpn_head.loss_cls', 'rpn_head.loss_bbox']
+    assert letter['rpn_head.loss_bbox'] == 'KLDivLoss: loss_weight 1'
     assert differing(rpn, rpn) == []
 
 
 def test_convolutions_proposals_and_parameters():
     model = tiny_detector('four stds')
     rows = describe(model)
-    assert rows['RPN convolutions'] == (
+    assert rows['rpn_head convolutions'] == (
         'rpn_conv 3x3, 32 to 8; rpn_cls 1x1, 8 to 12; rpn_reg 1x1, 8 to 12'
     )
     nms = 'nms type nms, iou_threshold 0.7, min_bbox_size 0'
-    assert rows['RPN in tests'] == f'nms_pre 100, max_per_img 50, {nms}'
+    assert rows['rpn_head.test_cfg'] == f'nms_pre 100, max_per_img 50, {nms}'
     proposals = f'nms_pre 200, max_per_img 100, {nms}'
-    assert rows['RPN proposals in training'] == proposals
-    assert rows['RPN in training'] == 'allowed_border -1, pos_weight -1'
+    assert rows['train_cfg.rpn_proposal'] == proposals
+    assert rows['rpn_head.train_cfg'] == 'allowed_border -1, pos_weight -1'
     coder = 'DeltaXYWHBBoxCoder: target_stds [1, 1, 1, 1], ctr_clamp 32'
-    assert rows['RPN box coder'] == coder
-    assert 'strides [4, 8, 16, 32]' in rows['RPN anchors']
-    assert 'ratios [0.5, 1, 2], scales [4]' in rows['RPN anchors']
+    assert rows['rpn_head.bbox_coder'] == coder
+    assert 'strides [4, 8, 16, 32]' in rows['rpn_head.prior_generator']
+    assert 'ratios [0.5, 1, 2], scales [4]' in rows['rpn_head.prior_generator']
     assert rows['backbone'].startswith('ResNet: depth 18')
     assert rows['neck'].startswith('FPN: out_channels 32')
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     assert rows['parameters'].startswith(f'all {millions:.2f} M, backbone')
     # What is the same of all four levels is told once.
-    layers = 'second stage box RoI extractor RoI layers'
+    layers = 'roi_head.bbox_roi_extractor.roi_layers'
     assert rows[layers] == 'RoIAlign: output_size 3, sampling_ratio 0'
 
 
@@ -105,50 +105,52 @@ def test_convolutions_proposals_and_parameters():
         (
             'prior',
             'ObjectnessRoIHead: objectness_power 1',
-            {'objectness prior': 'ObjectnessPrior'},
+            {'objectness_prior': 'ObjectnessPrior'},
         ),
         (
             'RFCNRoIHead',
             'RFCNRoIHead: objectness_power 0',
-            {'box RoI extractor RoI layers': 'PSRoIPool: output_size 3'},
+            {'bbox_roi_extractor.roi_layers': 'PSRoIPool: output_size 3'},
         ),
     ],
 )
 def test_second_stages(roi_head, second_stage, others):
     rows = describe(tiny_detector('RPNHead', roi_head))
-    assert rows['second stage'] == second_stage
+    assert rows['roi_head'] == second_stage
     for row, text in others.items():
-        assert rows[f'second stage {row}'] == text
-    assert ('second stage objectness prior' in rows) == (roi_head == 'prior')
-    assert 'num 32' in rows['second stage box sampler']
+        assert rows[f'roi_head.{row}'] == text
+    assert ('roi_head.objectness_prior' in rows) == (roi_head == 'prior')
+    assert 'num 32' in rows['roi_head.bbox_sampler']
 
 
 def test_heads_of_mmdet_and_many_stages():
     guided = describe_config('ga-faster-rcnn_r50_fpn_1x_coco.py')
-    assert guided['RPN'].startswith('GARPNHead')
-    assert guided['RPN shape loss'].startswith('BoundedIoULoss: beta 0.2')
-    assert guided['RPN ga assigner'].startswith('ApproxMaxIoUAssigner')
-    assert 'scales [8, 10.1, 12.7]' in guided['RPN approx anchors']
+    assert guided['rpn_head'].startswith('GARPNHead')
+    assert guided['rpn_head.loss_shape'].startswith('BoundedIoULoss: beta 0.2')
+    assert guided['rpn_head.ga_assigner'].startswith('ApproxMaxIoUAssigner')
+    assert (
+        'scales [8, 10.1, 12.7]' in guided['rpn_head.approx_anchor_generator']
+    )
 
     name = 'cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py'
     stages = describe_config(name)
-    assert stages['RPN'].startswith('CascadeRPNHead')
+    assert stages['rpn_head'].startswith('CascadeRPNHead')
     # The first stage has no classifier, though it builds a loss for one.
-    assert 'RPN stage 1 score loss' not in stages
-    assert 'loss_weight 0.7' in stages['RPN stage 2 score loss']
-    assert stages['RPN stage 1 assigner'].startswith('RegionAssigner')
-    assert 'stages.1.rpn_cls 1x1' in stages['RPN convolutions']
+    assert 'rpn_head.stages.0.loss_cls' not in stages
+    assert 'loss_weight 0.7' in stages['rpn_head.stages.1.loss_cls']
+    assert stages['rpn_head.stages.0.assigner'].startswith('RegionAssigner')
+    assert 'stages.1.rpn_cls 1x1' in stages['rpn_head convolutions']
 
     name = 'cascade-mask-rcnn_r50_fpn_1x_coco.py'
     rows = describe_config(name)
     stds = '0.05, 0.05, 0.1, 0.1'
-    assert stds in rows['second stage box head 2 box coder']
-    assert 'pos_iou_thr 0.7' in rows['second stage box assigner 3']
-    assert rows['second stage mask head'].startswith('FCNMaskHead')
-    assert 'use_mask True' in rows['second stage mask head mask loss']
+    assert stds in rows['roi_head.bbox_head.1.bbox_coder']
+    assert 'pos_iou_thr 0.7' in rows['roi_head.bbox_assigner.2']
+    assert rows['roi_head.mask_head'].startswith('FCNMaskHead')
+    assert 'use_mask True' in rows['roi_head.mask_head.loss_mask']
 
     rows = describe_config('rpn_r50_fpn_kl-rpn_1x_coco.py')
-    assert 'second stage' not in rows
-    assert rows['RPN score loss'] == 'KLDivLoss: loss_weight 1'
+    assert 'roi_head' not in rows
+    assert rows['rpn_head.loss_cls'] == 'KLDivLoss: loss_weight 1'
     with pytest.raises(ValueError, match='proposes no regions'):
         describe_config('retinanet_r50_fpn_1x_coco.py')

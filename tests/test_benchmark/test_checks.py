@@ -69,7 +69,7 @@ def test_the_plans_on_coco_need_their_data_alone(name, tmp_path, monkeypatch):
 
 def test_a_good_plan_passes(make_plan, tmp_path):
     plan = make_plan()
-    plan = plan._replace(compare=(Comparison('other', 'KL-RPN'),))
+    plan = plan._replace(compare=(Comparison(('other', 'KL-RPN')),))
     configs = check_configs(plan)
     assert configs['other'].model.rpn_head.type == 'RPNHead'
     check_data(plan, configs)
@@ -96,7 +96,7 @@ def test_a_good_plan_passes(make_plan, tmp_path):
 )
 def test_a_config_that_fails_is_refused(make_plan, options, message):
     plan = make_plan(options)
-    plan = plan._replace(compare=(Comparison('other', 'KL-RPN'),))
+    plan = plan._replace(compare=(Comparison(('other', 'KL-RPN')),))
     with pytest.raises(ValueError, match=message):
         check_configs(plan)
 

@@ -29,7 +29,7 @@ def compare(first, second, allow=()):
         )
         for name, each in (('a', first), ('b', second))
     ]
-    comparison = Comparison('a', 'b', allow)
+    comparison = Comparison(('a', 'b'), allow)
     plan = Plan('', None, tuple(detectors), (comparison,), 1)
     configs = {each.name: resolve(each) for each in detectors}
     check_comparison(comparison, plan, configs)

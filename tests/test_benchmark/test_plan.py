@@ -39,15 +39,14 @@ def test_a_plan_is_read(tmp_path):
         Detector('Zoo', 'a.py', 'a.pth'),
     )
     assert plan.compare == (
-        Comparison('RPN', 'KL-RPN'),
-        Comparison('RPN', 'Zoo', ('model.roi_head',)),
+        Comparison(('RPN', 'KL-RPN')),
+        Comparison(('RPN', 'Zoo'), ('model.roi_head',)),
     )
     assert plan.prepare == (
         Preparation((tmp_path / 'f').relative_to(tmp_path), 'c'),
     )
     assert (plan.metric, plan.split, plan.note) == ('AR_S@100', 'val', '')
-    assert list(plan.seeds_of(plan.detector('RPN'))) == [0, 1]
-    assert list(plan.seeds_of(plan.detector('Zoo'))) == [0]
+    assert [len(plan.seeds_of(d)) for d in plan.detectors] == [2, 2, 1]
     default = load(tmp_path, GOOD)
     assert (default.metric, default.split, default.prepare) == (
         'AP',

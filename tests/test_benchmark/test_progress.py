@@ -7,7 +7,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmdet_klrpn.benchmark import progress
-from mmdet_klrpn.benchmark.progress import Display, last_iteration, look
+from mmdet_klrpn.benchmark.progress import Display, look, trained
 from mmdet_klrpn.benchmark.runs import METRICS, Run, write_config
 from mmdet_klrpn.benchmark.tasks import LOG, Job, Step
 
@@ -46,16 +46,18 @@ def train(job, epoch, iteration):
         (job.folder / 'last_checkpoint').write_text('/a/epoch_4.pth')
 
 
-def test_the_last_iteration(tmp_path):
-    log = tmp_path / 'log'
-    assert last_iteration(log) is None
-    log.write_text('starts')
-    assert last_iteration(log) is None
-    log.write_text(TRAIN.format(3, 7) + 'Epoch(val)  [3][ 9/26]  eta: 1\n')
-    assert last_iteration(log) == (3, 7, 50)
-    with log.open('a') as file:
+def test_the_last_iteration(jobs):
+    folder = jobs[0].folder
+    assert trained(folder) == ('', 0)
+    (folder / LOG).write_text('starts')
+    assert trained(folder) == ('', 0)
+    train(jobs[0], 3, 7)
+    with (folder / LOG).open('a') as file:
+        file.write('Epoch(val)  [3][ 9/26]  eta: 1\n')
+    assert trained(folder) == ('epoch 3/4 7/50', 2.14 / 4)
+    with (folder / LOG).open('a') as file:
         file.write('Iter(train) [ 50/900]  lr: 1\n')
-    assert last_iteration(log) == (None, 50, 900)
+    assert trained(folder) == ('50/900', 50 / 900)
 
 
 def test_phases_and_shares_of_a_job(jobs):

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from synthetic_results import NAMES, synthetic_results, write_examples
 
-from mmdet_klrpn.benchmark.plan import Comparison
 from mmdet_klrpn.benchmark.report import verdict, write_report
 from mmdet_klrpn.benchmark.tables import DASH
 
@@ -171,6 +170,6 @@ def test_verdicts(changes, expected):
         'seeds': '5 + 5',
         **changes,
     }
-    text = verdict(Comparison('A', 'B'), cells, 'AP')
+    text = verdict(('A', 'B'), cells, 'AP')
     assert expected in text
     assert text.startswith('**') == cells['difference'].startswith('**')

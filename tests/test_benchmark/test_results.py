@@ -36,7 +36,7 @@ def plan(tmp_path):
         *(Detector(name, 'c.py') for name in 'AB'),
         Detector('Zoo', 'c.py', 'zoo.pth'),
     )
-    pairs = [Comparison('A', 'B'), Comparison('A', 'Zoo')]
+    pairs = [Comparison(('A', 'B')), Comparison(('A', 'Zoo'))]
     plan = Plan('t', tmp_path, detectors, tuple(pairs), seeds=3)
     for detector in detectors:
         for seed, ap in enumerate(AP[detector.name]):
@@ -86,7 +86,7 @@ def test_the_frame_has_every_value(plan):
     times = frame[frame['metric'] == 'ms'].values.tolist()
     assert times == [['B', 0, 'ms', '', 7.5, 10]]
     assert results.notes == (
-        'B: 2 of 3 seeds measured.',
+        'B: 2 seeds measured, but the plan asks for 3.',
         'Trained with several numbers of processes, and so of images a step: '
         '1, 2.',
     )

@@ -87,11 +87,11 @@ def test_a_seed_without_a_value_leaves_no_mean(results):
 
 def test_differences_are_bold_only_if_significant(results):
     bold = 0
-    for pair in results.plan.compare:
+    for pair in results.plan.pairs:
         cells = tables.differences(results, pair)
         for row in results.comparisons.itertuples():
             name = tables.label(row.metric, row.at)
-            if row.first != pair.first or row.second != pair.second:
+            if (row.first, row.second) != pair:
                 continue
             if name not in cells.index:
                 assert row.metric.startswith(('class', 'precision', 'recall'))
@@ -154,7 +154,7 @@ def test_classes_seeds_and_builds(results):
     assert runs.loc['KL-RPN, seed 3', 'AR@100'] == f'{expected:.1f}'
     assert runs.loc['Zoo, seed 0', 'AP'] == DASH
 
-    built = tables.built(results, results.plan.compare[1])
+    built = tables.built(results, results.plan.pairs[1])
     assert built['differs'].tolist() == ['yes', 'yes', 'no']
     sets = tables.test_sets(results)
     assert sets.loc['RPN'].tolist() == [20, 40, 3, 40, 40, 40]

@@ -178,7 +178,7 @@ def test_mistakes_and_ctrl_c_take_a_line(tiny_config, tmp_path):
         ('randomness.seed=0', 'stopped; run again with --resume to continue'),
         (
             'model.rpn_head.pos_top_k=3',
-            'KLRPNHead: pos_top_k is unknown: did you mean pos_topk?',
+            'KLRPNHead: unknown pos_top_k (did you mean pos_topk?)',
         ),
         (
             'train_dataloader.dataset.data_prefix.img=none/',

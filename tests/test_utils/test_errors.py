@@ -67,13 +67,13 @@ def build(request, monkeypatch):
     [
         (
             dict(type='Whole', part=dict(HEAD, pos_top_k=3)),
-            'KLRPNHead: pos_top_k is unknown: did you mean pos_topk?',
+            'KLRPNHead: unknown pos_top_k (did you mean pos_topk?)',
         ),
         (  # an option of a parent
             dict(type='Whole', part=dict(HEAD, feat_channel=3)),
-            'KLRPNHead: feat_channel is unknown: did you mean feat_channels?',
+            'KLRPNHead: unknown feat_channel (did you mean feat_channels?)',
         ),
-        (dict(type='Whole', qq=1), 'Whole: qq is unknown'),
+        (dict(type='Whole', qq=1), 'Whole: unknown qq'),
         (
             dict(type='Whole', part=dict(type='KLRPNHead')),
             "KLRPNHead: 'in_channels' is missing",
@@ -91,7 +91,7 @@ def test_options_of_a_config(build, config, line):
 
 def test_a_misspelt_class_of_a_config():
     error = caught(MODELS.build, dict(HEAD, type='KLRPNHaed'))
-    line = 'KLRPNHaed is not in the registry mmdet::model: did you mean KLRP'
+    line = 'KLRPNHaed (did you mean KLRPNHead?) is not in the registry mmdet'
     assert explain(error).startswith(line)
     error = caught(MODELS.build, dict(type='qq'))
     assert explain(error).endswith(

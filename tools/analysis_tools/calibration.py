@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
+from mmdet_klrpn.evaluation import STAGES, FirstStageErrors
 from mmdet_klrpn.evaluation.functional import (
     COVERAGES,
     LEVELS,
@@ -41,7 +41,6 @@ from mmdet_klrpn.visualization import draw_coverage, draw_reliability
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-STAGES = dict(proposals=FirstStageErrors, detections=SecondStageErrors)
 STD_COLUMNS = {
     'factor': 'factor',
     'coverage@50': '50%',
@@ -190,26 +189,9 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='output folder'
     )
-    parser.add_argument(
-        '--of',
-        choices=STAGES,
-        default='proposals',
-        help='boxes to measure',
-    )
-    parser.add_argument(
-        '--split',
-        choices=('train', 'val'),
-        help='images to fit the factor on (default: train for proposals, val '
-        'for detections)',
-    )
-    parser.add_argument(
-        '--top', type=int, default=100, help='best boxes per image'
-    )
+    parser.add_sample()
     parser.add_argument(
         '--score-thr', type=float, default=0, help='least score of a box'
-    )
-    parser.add_argument(
-        '--images', type=int, default=2000, help='max images per split'
     )
     args = parser.parse_args()
     configs, checkpoints = args.pairs[::2], args.pairs[1::2]

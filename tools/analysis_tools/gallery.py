@@ -2,7 +2,7 @@
 """Draw RPN beside KL-RPN on images of trees, and write docs/gallery.md.
 
 Takes the test images with the most trees, and the checkpoints of the
-benchmark: ``<work-dir>/<detector>/seed0/epoch_24.pth``.
+benchmark: ``<work-dir>/<detector>/seed0``.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.ops import box_iou
 
 from mmdet_klrpn.apis import load_detector, propose
+from mmdet_klrpn.benchmark.runs import Run
 from mmdet_klrpn.visualization import draw_overview, seen_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,8 @@ def main() -> None:
 
 def load(run: Path) -> nn.Module:
     """A detector that the benchmark has trained."""
-    return load_detector(str(run / 'config.py'), str(run / 'epoch_24.pth'))
+    found = Run(run)
+    return load_detector(str(found.config), str(found.checkpoint))
 
 
 def crowded(dataset: BaseDataset) -> List[int]:

@@ -14,12 +14,10 @@ from typing import Sequence
 
 from mmengine.config import Config
 
-from mmdet_klrpn.evaluation import FirstStageErrors, SecondStageErrors
+from mmdet_klrpn.evaluation import STAGES, FirstStageErrors
 from mmdet_klrpn.evaluation.functional import fit_std_scale, std_calibration
 from mmdet_klrpn.utils import ToolParser, one_line_errors, read_config
 from mmdet_klrpn.utils.inheriting_config import base_name, render
-
-STAGES = dict(proposals=FirstStageErrors, detections=SecondStageErrors)
 
 
 def recalibrate(
@@ -83,24 +81,7 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='config to write'
     )
-    parser.add_argument(
-        '--of',
-        choices=STAGES,
-        default='proposals',
-        help='boxes whose stds to fit',
-    )
-    parser.add_argument(
-        '--split',
-        choices=('train', 'val'),
-        help='images to fit on (default: train for proposals, val for '
-        'detections)',
-    )
-    parser.add_argument(
-        '--top', type=int, default=100, help='best boxes per image'
-    )
-    parser.add_argument(
-        '--images', type=int, default=2000, help='max images to fit on'
-    )
+    parser.add_sample()
     args = parser.parse_args()
     if args.out.exists():
         raise FileExistsError(f'{args.out} exists already')

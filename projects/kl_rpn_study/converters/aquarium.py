@@ -12,7 +12,6 @@ its photographs, whose pixels depend on how they are resized, nor its COCO
 form, known from other data sets of Roboflow's, whose boxes may be rounded.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -22,6 +21,8 @@ from typing import Dict, List, NamedTuple, Tuple
 import yaml
 from coco_form import coco_form, write_coco
 from PIL import Image
+
+from mmdet_klrpn.utils import ToolParser, one_line_errors
 
 CLASSES = (
     *('fish', 'jellyfish', 'penguin', 'puffin', 'shark'),
@@ -188,18 +189,17 @@ def convert(source: Path, root: Path) -> None:
         write_coco(out, coco_form(images, CLASSES))
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = ToolParser(description=__doc__)
     parser.add_argument('source', type=Path, nargs='?', help='the export')
-    parser.add_argument('--out', type=Path, default=Path('data/aquarium'))
+    out = Path('data/aquarium')
+    parser.add_argument('--out', type=Path, default=out, help='where to')
     args = parser.parse_args()
     if args.source is None:
         parser.error(WHERE)
-    try:
-        convert(args.source, args.out)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    convert(args.source, args.out)
 
 
 if __name__ == '__main__':

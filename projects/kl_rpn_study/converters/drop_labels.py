@@ -5,14 +5,13 @@ Trained on the result, a detector takes what nobody labelled for background.
 The same objects are dropped on every machine.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Sequence
 
 import numpy as np
 
-from mmdet_klrpn.utils import check_output
+from mmdet_klrpn.utils import ToolParser, check_output, one_line_errors
 
 
 def drop_labels(
@@ -61,9 +60,10 @@ def drop_labels(
     return dict(dataset, annotations=kept)
 
 
+@one_line_errors()
 def main() -> None:
     """Drop labels as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument('source', type=Path, help='COCO annotations')
     parser.add_argument('out', type=Path, help='where the rest is written to')
     parser.add_argument(
@@ -77,12 +77,9 @@ def main() -> None:
         help='classes that nobody labelled',
     )
     args = parser.parse_args()
+    check_output(args.out, args.source)
     dataset = json.loads(args.source.read_text())
-    try:
-        check_output(args.out, args.source)
-        rest = drop_labels(dataset, args.keep, args.without)
-    except ValueError as error:
-        parser.error(str(error))
+    rest = drop_labels(dataset, args.keep, args.without)
     args.out.write_text(json.dumps(rest))
     counts = [len(data['annotations']) for data in (rest, dataset)]
     print(f'{args.out}: {counts[0]} of {counts[1]} objects')

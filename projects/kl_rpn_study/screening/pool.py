@@ -22,7 +22,7 @@ def work(calls: Dict[str, Callable], jobs: int, title: str) -> List[str]:
     """Do all calls, and return the names of those that failed.
 
     Raises:
-        BrokenProcessPool: If a process was killed, as for lack of memory.
+        RuntimeError: If a process was killed, as for lack of memory.
     """
     failed = []
     # A process that is forked after torch has started threads may hang.
@@ -33,8 +33,10 @@ def work(calls: Dict[str, Callable], jobs: int, title: str) -> List[str]:
             for future in track(as_completed(names), title, len(names)):
                 try:
                     future.result()
-                except BrokenProcessPool:
-                    raise
+                except BrokenProcessPool as error:
+                    raise RuntimeError(
+                        f'{error} Is there enough memory for --jobs {jobs}?'
+                    ) from None
                 except Exception:
                     traceback.print_exc()
                     failed.append(names[future])

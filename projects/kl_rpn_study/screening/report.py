@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
+import numpy as np
 import pandas as pd
-from object_groups import ALL, CLASS_MEAN
-from seed_tables import markdown, show_difference
 
-from mmdet_klrpn.benchmark.tables import DASH
+from mmdet_klrpn.benchmark.statistics import welch
+from mmdet_klrpn.benchmark.tables import DASH, Table
 
 from .plan import Screening
+from .recall import ALL, CLASS_MEAN
 from .study import Cell
 
 _MEANING = """Heads trained alone, by the config's own optimizer and schedule,
@@ -52,10 +53,10 @@ def write_report(plan: Screening, cells: List[Cell], out: Path) -> None:
                 blocks += [
                     f'### {features}',
                     f'`{detector.config}`, {objects:.0f} objects.',
-                    markdown(question_table(found, own, plan.seeds)),
+                    _markdown(question_table(found, own, plan.seeds)),
                 ]
         blocks.append(question.reason)
-    blocks += ['## Where it was measured', markdown(environments)]
+    blocks += ['## Where it was measured', _markdown(environments)]
     out.mkdir(parents=True, exist_ok=True)
     text = '\n\n'.join(block.strip() for block in blocks if block)
     (out / 'screening.md').write_text(f'{text}\n')
@@ -114,3 +115,19 @@ def question_table(
             name += f' ({len(own)} of {seeds} seeds)'
         table.loc[name] = texts
     return table
+
+
+def show_difference(first: Sequence[float], second: Sequence[float]) -> str:
+    """Second mean minus first as '+1.2 ± 0.3', bold if that excludes 0."""
+    low, high, _ = welch(first, second)
+    shown = f'{np.mean(second) - np.mean(first):+.1f}'
+    if np.isnan(low):
+        return shown
+    if low > 0 or high < 0:
+        shown = f'**{shown}**'
+    return f'{shown} ± {(high - low) / 2:.1f}'
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """A table of Markdown, whose first column is the frame's index."""
+    return Table('', '', frame.rename_axis('').reset_index()).markdown()

@@ -12,7 +12,6 @@ from typing import Callable, Dict, List, NamedTuple, Optional
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from seed_tables import with_split
 
 from mmdet_klrpn import models
 from mmdet_klrpn.benchmark.configs import resolve
@@ -60,7 +59,9 @@ def cells_of(plan: Screening) -> List[Cell]:
     """
     cells = []
     for name, detector in plan.features.items():
-        base = with_split(resolve(detector), plan.split)
+        base = resolve(detector)
+        for part in ('dataloader', 'evaluator'):
+            base[f'test_{part}'] = base[f'{plan.split}_{part}']
         checkpoint = detector.checkpoint
         key = _features_key(name, base, checkpoint)
         file = plan.work_dir / 'features' / f'{key}.pth'

@@ -10,8 +10,9 @@ from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmengine.runner import set_random_seed
-from object_groups import RECALL_NUMBERS, recall_rates
 from torch import Tensor, nn
+
+from .recall import RECALL_NUMBERS, recall_rates
 
 
 class HeadAlone(BaseModel):
@@ -104,4 +105,4 @@ def evaluate_head(
             predictions.append(
                 dict(img_id=sample.img_id, bboxes=boxes, scores=scores)
             )
-    return recall_rates(features['truth'], predictions)[0]
+    return recall_rates(features['truth'], predictions)

@@ -1,10 +1,7 @@
 """The second stage's prior, which it learns of the proposals' scores."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
-from links.image import Image, refine
 from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from test_objectness_roi_head import build, predict
@@ -245,22 +242,3 @@ def test_refuses_regions_whose_scores_are_not_known():
     seesaw = dict(loss_cls=dict(type='SeesawLoss', num_classes=2))
     with pytest.raises(ValueError, match='prior must be False with Seesaw'):
         build_prior(bbox_head=seesaw, objectness_power=0.0)
-
-
-@torch.no_grad()
-def test_links_see_the_prior_without_the_power():
-    """Row 'power 0' of such a detector has the prior, and no product."""
-    head = build_prior(objectness_power=2.0)
-    given = proposals(9)
-    image = Image(features(), [sample()], torch.ones(4), *[None] * 3)
-    model = SimpleNamespace(roi_head=head)
-    own = refine(model, image, given.bboxes, given.scores)
-    head.objectness_power = 0.0
-    plain = refine(model, image, given.bboxes, given.scores)
-    weight = given.scores[:, None] ** 2
-    expected = plain.scores[:, :-1] * weight
-    torch.testing.assert_close(own.scores[:, :-1], expected)
-    assert torch.equal(own.bboxes, plain.bboxes)
-    head.objectness_prior = None
-    without = refine(model, image, given.bboxes, given.scores)
-    assert (plain.scores - without.scores).abs().max() > 0.01

@@ -11,15 +11,9 @@ data = dict(data_root='data/aquarium/', metainfo=dict(
     classes=('fish', 'jellyfish', 'penguin', 'puffin', 'shark', 'starfish',
              'stingray')))
 
-train_dataloader = dict(dataset=dict(**data, pipeline=[
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(448, 448), ratio_range=(0.8, 1.25),
-         keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(448, 448)),
-    dict(type='PackDetInputs'),
-]))
+train_pipeline = _base_.train_dataloader.dataset.pipeline
+train_pipeline[3].scale = train_pipeline[4].crop_size = (448, 448)
+train_dataloader = dict(dataset=dict(**data, pipeline=train_pipeline))
 pipeline = _base_.val_dataloader.dataset.pipeline
 pipeline[1].scale = (448, 448)
 val_dataloader = test_dataloader = dict(
@@ -29,8 +23,6 @@ val_evaluator = dict(
 test_evaluator = dict(
     ann_file='data/aquarium/annotations/test.json', classwise=True)
 train_cfg = dict(max_epochs=4, val_interval=4)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', eta_min=0, T_max=4,
-         convert_to_iter_based=True),
-]
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].T_max = 4
+del train_pipeline

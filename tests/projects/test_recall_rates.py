@@ -1,44 +1,11 @@
-"""Rates and recalls of groups of objects, and differences over seeds."""
+"""Recall of groups of objects, and differences over seeds."""
 
 import numpy as np
 import pytest
-from object_groups import group_rates, recall_rates, size_edges
-from seed_tables import show_difference
+from screening.recall import recall_rates
+from screening.report import show_difference
 
 from mmdet_klrpn.benchmark.statistics import welch
-
-
-def values(frame):
-    return dict(zip(frame['group'], frame['value']))
-
-
-def test_rates_of_groups():
-    sizes = np.array([4.0, 8, 12, 16, 20, 24, 28, 32])
-    edges = size_edges(sizes)
-    assert edges.tolist() == [11, 18, 25]
-    classes = ['a'] * 6 + ['b'] * 2
-    part, whole = np.array([0, 0, 0, 0, 0, 6, 10, 20.0]), np.ones(8)
-    frame = group_rates(part, whole, classes, sizes, edges)
-    assert values(frame) == {
-        **{'all': 4.5, 'class mean': 8, 'class: a': 1, 'class: b': 15},
-        **{'Q1': 0, 'Q2': 0, 'Q3': 3, 'Q4': 15},
-    }
-    assert frame['n'].tolist() == [8, 8, 6, 2, 2, 2, 2, 2]
-    # A class whose whole is 0 has no value, nor has the mean over classes.
-    whole[6:] = 0
-    part[6:] = 0
-    found = values(group_rates(part, whole, classes, sizes, edges))
-    assert np.isnan([found['class: b'], found['class mean']]).all()
-    assert found['all'] == 1
-    # By others' edges, of a single class, one object lying at an edge.
-    others = np.array([90.0, 11, 1])
-    found = values(group_rates([9, 4, 2], np.ones(3), 'ccc', others, edges))
-    assert found == {'all': 5, 'Q1': 3, 'Q4': 9}
-
-
-def test_no_object_has_no_quartiles():
-    with pytest.raises(ValueError, match='have no object'):
-        size_edges(np.zeros(0))
 
 
 def test_recall_by_hand():
@@ -60,9 +27,12 @@ def test_recall_by_hand():
     found[9, 3] -= 6  # IoU 0.8: seven of ten thresholds
     scores = np.linspace(1, 0, 300)
     proposals = [dict(img_id=0, bboxes=found, scores=scores)]
-    frame, edges, number = recall_rates(truth, proposals)
-    assert (number, edges.tolist()) == (4, [17, 25, 35])
-    found = frame.set_index(['metric', 'group'])['value']
+    found = recall_rates(truth, proposals).set_index(['metric', 'group'])
+    assert found.loc['AR@30', 'n'].to_dict() == {
+        **{'all': 4, 'class mean': 4, 'class: x': 1, 'class: y': 3},
+        **dict.fromkeys(['Q1', 'Q2', 'Q3', 'Q4'], 1),
+    }
+    found = found['value']
     assert found['AR@10', 'all'] == pytest.approx(1.7 / 4)
     assert found['AR@30', 'all'] == found['AR@10', 'all']
     assert found['AR@100', 'all'] == pytest.approx(2.7 / 4)
@@ -70,6 +40,14 @@ def test_recall_by_hand():
     assert found['AR@300', 'class: y'] == pytest.approx(1.7 / 3)
     quarters = [found['AR@100', f'Q{i}'] for i in (1, 2, 3, 4)]
     assert quarters == pytest.approx([1, 1, 0.7, 0])
+    # Of a single class, and sizes that lie at the edges of the quarters.
+    for annotation in truth['annotations']:
+        annotation.update(category_id=0, bbox=boxes[2])
+    found = recall_rates(truth, proposals).set_index(['metric', 'group'])
+    groups = found.loc['AR@10', 'n'].to_dict()
+    assert groups == {'all': 4, 'Q1': 4}
+    with pytest.raises(ValueError, match='have no object'):
+        recall_rates(dict(truth, annotations=[]), proposals)
 
 
 def test_differences_are_bold_where_0_is_excluded():

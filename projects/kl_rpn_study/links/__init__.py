@@ -1,1 +1,0 @@
-"""The links from proposals to detections, each measured on its own."""

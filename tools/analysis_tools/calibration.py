@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure the calibration of stds and scores, of proposals or detections.
+"""Measure the calibration of the stds and scores of boxes.
 
 Compares the stds with the errors of the boxes on the test images, as predicted
 and with a factor fitted on other images; and the scores, also those of an

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Fit one factor for the stds of boxes, and write a config that has it.
+"""Fit one factor for the stds of boxes, and write a config with it.
 
 The factor minimises the negative log-likelihood of the errors of proposals or
 detections, on images that are loaded by the test pipeline. The config inherits

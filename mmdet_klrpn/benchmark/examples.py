@@ -30,6 +30,7 @@ class Matched(NamedTuple):
     boxes: np.ndarray  # (m, 4) likewise
     found: np.ndarray  # (n, ), bool, whether a detection is on it
     hits: np.ndarray  # (m, ), bool, whether it is on an object
+    stds: np.ndarray  # (m, 4) of the boxes' edges; 0 of a head without stds
 
 
 class Example(NamedTuple):
@@ -118,15 +119,17 @@ def match(folder: Path) -> Dict[str, Matched]:
     with np.load(folder / DETECTIONS) as file:
         order = np.lexsort((-file['scores'], file['images']))
         places = file['images'][order]
-        found = np.column_stack([file['bboxes'], file['labels']])[order]
+        stds = file.get('bbox_stds', np.zeros_like(file['bboxes']))
+        found = np.column_stack([file['bboxes'], file['labels'], stds])[order]
     matched = {}
     for i, image in enumerate(truth['images']):
         own = np.array(objects[image['id']], dtype=float).reshape(-1, 5)
         best = found[places == i][: len(own)]
         ious = bbox_overlaps(best[:, :4], own[:, :4])
-        ious[best[:, 4:] != own[:, 4]] = 0
+        ious[best[:, 4:5] != own[:, 4]] = 0
         boxes = own[:, :4], best[:, :4]
-        matched[image['file_name']] = Matched(*boxes, *assign(ious))
+        hits = assign(ious)
+        matched[image['file_name']] = Matched(*boxes, *hits, best[:, 5:])
     return matched
 
 
@@ -152,6 +155,8 @@ def draw(path: Path, sides: Sequence[Matched]) -> bytes:
     sheet = Image.new('RGB', (2 * WIDTH + 6, image.height), 'white')
     for place, side in enumerate(sides):
         panel = image.copy()
+        for box, std in zip(side.boxes * scale, side.stds * scale):
+            panel.paste(HIT, mask=_band(panel.size, box, std))
         for boxes, colour in (
             (side.objects[~side.found], MISSED),
             (side.boxes[~side.hits], FALSE),
@@ -166,3 +171,16 @@ def draw(path: Path, sides: Sequence[Matched]) -> bytes:
         if data.tell() <= BYTES:
             break
     return data.getvalue()
+
+
+def _band(
+    size: Tuple[int, int], box: np.ndarray, std: np.ndarray
+) -> Image.Image:
+    """A see-through mask of one std to either side of a box's edges."""
+    mask, outwards = Image.new('L', size), std * [-1, -1, 1, 1]
+    inner = (box - outwards).tolist()
+    if std.any():
+        ImageDraw.Draw(mask).rectangle((box + outwards).tolist(), fill=80)
+        if inner[0] < inner[2] and inner[1] < inner[3]:
+            ImageDraw.Draw(mask).rectangle(inner, fill=0)
+    return mask

@@ -97,6 +97,9 @@ def measure(run: Run, name: str, checkpoint: str, split: str) -> None:
         kinds = np.float32, np.float32, np.int32, np.int32
         arrays = (array.astype(kind) for array, kind in zip(arrays, kinds))
         named = dict(zip((*_PARTS, 'images'), arrays))
+        stds = [p['bbox_stds'] for p in found if 'bbox_stds' in p]
+        if stds:
+            named['bbox_stds'] = np.concatenate(stds).astype(np.float32)
         np.savez_compressed(run.folder / DETECTIONS, **named)
     # Last, since it says that all is there.
     write_whole(run.folder / METRICS, json.dumps(metrics, indent=1))
@@ -134,7 +137,12 @@ def observe(
                 own = n == stages.number
                 by_at[f'@{n}'] = prediction if own else stages.detect(best[:n])
         for at, instances in by_at.items():
-            arrays = {key: instances[key].cpu().numpy() for key in _PARTS}
+            keys = _PARTS if at else (*_PARTS, 'bbox_stds')
+            arrays = {
+                key: instances[key].cpu().numpy()
+                for key in keys
+                if key in instances
+            }
             found.setdefault(at, {})[sample.img_id] = arrays
         scaled = found['proposals'][sample.img_id]
         scaled['bboxes'] = scaled['bboxes'] / np.tile(sample.scale_factor, 2)

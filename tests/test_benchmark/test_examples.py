@@ -9,6 +9,7 @@ from synthetic_results import synthetic_results, write_examples
 
 from mmdet_klrpn.benchmark import examples
 from mmdet_klrpn.benchmark.examples import (
+    Matched,
     assign,
     find_examples,
     largest_gaps,
@@ -62,6 +63,25 @@ def test_pictures_and_what_is_missing(results, tmp_path):
     shown, text = find_examples(results)
     assert len(shown) == 3
     assert text == 'Left out, as their files cannot be read: 6 images.'
+
+
+def test_a_band_shows_the_stds(tmp_path):
+    path, size = tmp_path / 'image.png', (examples.WIDTH, examples.WIDTH)
+    Image.new('RGB', size, 'black').save(path)
+    boxes, stds = np.array([[60.0, 60, 160, 160]]), np.full((1, 4), 20.0)
+    yes = np.ones(1, dtype=bool)
+    pictures = [
+        Image.open(io.BytesIO(examples.draw(path, [side, side])))
+        for side in (
+            Matched(boxes, boxes, yes, yes, stds),
+            Matched(boxes, boxes, yes, yes, 0 * stds),
+        )
+    ]
+    with_stds, without = (np.asarray(p.convert('L')) for p in pictures)
+    for y, x in ((110, 48), (110, 72), (48, 110), (172, 172)):
+        assert with_stds[y, x] > 30 + without[y, x]
+    for y, x in ((110, 30), (110, 110), (195, 110)):
+        assert with_stds[y, x] < 20
 
 
 def test_without_detections_there_are_none():

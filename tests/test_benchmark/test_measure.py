@@ -26,9 +26,10 @@ KEYS = ('bboxes', 'scores', 'labels')
 RPN_CONFIG = STUDY / 'faster-rcnn_mobilenetv2_fpn_24e_trees.py'
 
 
-def make_detector(config):
+def make_detector(config, **bbox_head):
     torch.manual_seed(0)
     config = Config.fromfile(config)
+    config.model.roi_head.bbox_head.update(bbox_head)
     return init_detector(config, None, 'random', 'cpu')
 
 
@@ -89,6 +90,18 @@ def test_detections_are_those_of_the_detector(config):
         '',
         *(f'@{n}' for n in PROPOSAL_NUMBERS),
     }
+
+
+def test_detections_keep_their_stds():
+    model = make_detector(KL_RPN_CONFIG, type='KLBBoxHead')
+    (batch,) = make_batches(1)
+    seen = observe(Stages(model), [batch], [0, 7])
+    with torch.no_grad():
+        (sample,) = model.test_step(batch)
+    expected = sample.pred_instances.bbox_stds.numpy()
+    np.testing.assert_array_equal(seen[''][0]['bbox_stds'], expected)
+    assert len(expected) > 3
+    assert 'bbox_stds' not in seen['proposals'][0]
 
 
 def test_proposals_are_in_pixels_of_the_original_image():

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pandas as pd
 import yaml
@@ -43,11 +44,12 @@ def main() -> None:
     path, out = args.work_dir / 'plan.yaml', args.work_dir / 'report'
     path.write_text(yaml.safe_dump(plan, sort_keys=False))
     benchmark('run', path, '--work-dir', args.work_dir, '--jobs', 2)
-    benchmark('report', args.work_dir, '--out', out)
+    benchmark('report', args.work_dir, '--out', out, stdout=DEVNULL)
     for name in ('detectors', 'proposals'):
-        table = pd.read_csv(out / 'tables' / f'{name}.csv')
-        print(f'\n{table.to_markdown(index=False)}')
-    print(f'\nPoints. {plan["note"]}')
+        table = pd.read_csv(out / 'tables' / f'{name}.csv', dtype=str)
+        text = table.to_markdown(index=False, disable_numparse=True)
+        print(f'\n{text}')
+    print(f'\nPoints. {plan["note"]}\nreport: {out / "index.html"}')
     runs = [args.work_dir / slug(name) / 'seed0' for name in plan['detectors']]
     models = [load(run) for run in runs]
     dataset = DATASETS.build(models[0].cfg.test_dataloader.dataset)
@@ -57,12 +59,13 @@ def main() -> None:
         print(f'picture: {args.work_dir / name}.jpg')
 
 
-def benchmark(*words: object) -> None:
+def benchmark(*words: object, **options) -> None:
     """Run a command of the benchmark, or end with its status."""
     # The plan's commands are run by this Python too.
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     command = [sys.executable, '-W', 'ignore', TOOLS / 'benchmark.py', *words]
-    code = subprocess.call(map(str, command), env=dict(os.environ, PATH=path))
+    env = dict(os.environ, PATH=path)
+    code = subprocess.call(list(map(str, command)), env=env, **options)
     if code:
         sys.exit(code)
 

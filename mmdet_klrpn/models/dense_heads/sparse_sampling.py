@@ -22,6 +22,7 @@ from mmdet_klrpn.models.task_modules import (
     grid_of_maps,
     inside_cells,
     sample_batch,
+    take,
     why_not_on_grid,
 )
 
@@ -162,9 +163,10 @@ class SparseSamplingMixin:
         if gt_inds is None:
             return grid, self._sample_densely(grid, *args)
         pos, neg, avg_factor = self._draw(grid, gt_inds)
-        objects = gt_inds.flatten()[pos] - 1
-        boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])[objects]
-        labels = torch.cat([gt.labels for gt in batch_gt_instances])[objects]
+        objects = take(gt_inds.flatten(), pos) - 1
+        boxes = torch.cat([_boxes(gt) for gt in batch_gt_instances])
+        labels = torch.cat([gt.labels for gt in batch_gt_instances])
+        boxes, labels = take(boxes, objects), take(labels, objects)
         images, index = _split(grid, pos, neg)
         priors = grid.columns.index_select(1, index[: len(pos)]).T
         targets = self.bbox_coder.encode(priors, boxes)

@@ -13,6 +13,7 @@ from .prior_generators import (
     anchor_grid,
     grid_of_maps,
     inside_cells,
+    take,
 )
 from .samplers import sample_batch, sample_stratified
 
@@ -28,5 +29,6 @@ __all__ = [
     'inside_cells',
     'sample_batch',
     'sample_stratified',
+    'take',
     'why_not_on_grid',
 ]

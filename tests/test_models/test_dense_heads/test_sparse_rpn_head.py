@@ -487,8 +487,8 @@ def test_waits_of_the_loss_grow_with_nothing(cls, shapes):
     ((waits, uploads),) = found
     padded = shapes[0] != shapes[1]
     assert waits == (5 if cls is KLRPNHead else 6) + padded
-    # Means and stds of the coder, the calculator's eps, shapes, and samples.
-    assert uploads == (4 if cls is KLRPNHead else 5) + padded
+    # Means and stds of the coder, shapes, and samples.
+    assert uploads == (2 if cls is KLRPNHead else 4) + padded
 
 
 @HEADS

@@ -8,6 +8,7 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet_klrpn.models.task_modules import AnchorGrid, inside_cells
 from mmdet_klrpn.models.task_modules.assigners.grid_overlaps import (
     GridOverlaps,
+    Runs,
 )
 from mmdet_klrpn.models.task_modules.assigners.grid_windows import (
     ObjectWindows,
@@ -48,7 +49,9 @@ def matrix(grid, batch, inside):
     full = torch.zeros(sum(map(len, batch)), len(batch) * grid.num_anchors)
     row = 0
     for i, bboxes in enumerate(batch):
-        ious = BboxOverlaps2D()(bboxes, grid.all_boxes()) * inside.mask()[i]
+        ious = BboxOverlaps2D()(bboxes, grid.all_boxes())
+        if inside is not None:
+            ious = ious * inside.mask()[i]
         column = i * grid.num_anchors
         full[row : row + len(bboxes), column : column + ious.shape[1]] = ious
         row += len(bboxes)
@@ -57,7 +60,7 @@ def matrix(grid, batch, inside):
 
 def build(grid, batch, inside=None):
     """Overlaps, and windows of the same objects."""
-    overlaps = GridOverlaps(BboxOverlaps2D(), grid, batch)
+    overlaps = GridOverlaps(grid, batch)
     args = (grid, overlaps.boxes, overlaps.images, inside)
     return overlaps, ObjectWindows(*args)
 
@@ -138,16 +141,24 @@ def test_anchors_that_are_in_windows(grid, batch):
     generator = torch.Generator().manual_seed(2)
     anchors = torch.randperm(overlaps.num_anchors, generator=generator)[:1500]
     anchors = torch.cat([anchors, anchors[:10]])  # some of them twice
-    runs, total = runs_and_cells(overlaps, windows.reaching(LEAST_IOU))
-    found = overlaps.find_in(runs, anchors)
-    cells = overlaps.pairs_in(runs, total)
+    units, iou = grid.orders.units, torch.tensor([LEAST_IOU])[:, None, None]
+    both = windows.reaching(iou.expand(2, 1, 1), units)
+    cells, *rows = overlaps.count(both)
+    parts = (x.split(rows) for x in overlaps.runs_of(both, sum(rows)))
+    runs, strips = map(Runs._make, zip(*parts))
+    assert len(strips.width) < len(runs.width) / 2
+    found = overlaps.find_in(strips, anchors)
+    cells = overlaps.pairs_in(runs, cells)
     listed = (cells.index[:, None] == anchors).nonzero()
     assert listed.numel() > 100
     expected = [part[listed[:, 0]].tolist() for part in cells]
-    actual = [part.tolist() for part in found]
-    assert sorted(zip(*actual)) == sorted(zip(*expected))
+    actual = set(zip(*(part.tolist() for part in found)))
+    assert set(zip(*expected)) <= actual
+    assert len(found.index) < 3 * len(listed)
+    full = matrix(grid, batch, None)
+    assert torch.equal(found.overlaps, full[found.objects, found.index])
     none = torch.zeros(0, dtype=torch.long)
-    assert len(overlaps.find_in(runs, none).objects) == 0
+    assert len(overlaps.find_in(strips, none).objects) == 0
 
 
 def test_what_is_not_finite_is_told(grid):

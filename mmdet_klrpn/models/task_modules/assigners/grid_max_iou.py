@@ -14,18 +14,19 @@ import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D, MaxIoUAssigner
 from torch import Tensor
 
-from ..prior_generators import AnchorGrid, InsideCells, take
-from .grid_overlaps import MOST, GridOverlaps, Pairs, largest
+from ..prior_generators import AnchorGrid, InsideCells, areas, take
+from .grid_overlaps import MOST, GridOverlaps, Pairs, ious, largest
 from .grid_topk import BestAnchors, pairs_with_best_anchors
-from .grid_windows import ObjectWindows
+from .grid_windows import NO_IOU, ObjectWindows
 from .topk_max_iou_assigner import TopKMaxIoUAssigner
 
 # Below it the windows are most of the map, and the matrix is no worse.
 _LEAST_IOU = 0.1
-# Up to so many pairs of objects and anchors, the matrix is faster.
-_FEW_PAIRS = 1 << 14
-# The bit of a key above those of an IoU.
-_LOW_QUALITY = 1 << 62
+# Up to so many pairs of objects and anchors, the matrix is no slower on a CPU:
+# with MaxIoUAssigner to 2 ** 16, with TopKMaxIoUAssigner to 2 ** 17.
+_FEW_PAIRS = 1 << 16
+# A key below those of all IoUs.
+_LOW_QUALITY = -(1 << 62)
 
 
 def min_relevant_iou(assigner: MaxIoUAssigner) -> float:
@@ -111,7 +112,10 @@ def _assign_by_matrix(
     """:func:`assign_on_grid` of an image that :func:`_is_small`, (1, R)."""
     if not largest(boxes).item() < MOST:
         return None
-    overlaps = assigner.iou_calculator(boxes, grid.columns.T)
+    low, high = boxes[..., None].split(2, dim=1)
+    grid_low, grid_high = grid.columns.split(2)
+    low, high = torch.max(low, grid_low), torch.min(high, grid_high)
+    overlaps = ious(low, high, areas(boxes)[:, None] + grid.areas, dim=1)
     if inside is not None:
         overlaps = overlaps * inside.mask()
     best, objects = overlaps.max(dim=0)
@@ -119,8 +123,8 @@ def _assign_by_matrix(
     if isinstance(assigner, TopKMaxIoUAssigner):
         pos_iou = assigner.least_of_best(overlaps).clamp(max=pos_iou)
         pos_iou = take(pos_iou, objects)
-    is_neg = _is_negative(assigner, best)
-    gt_inds = torch.where(best >= pos_iou, objects + 1, is_neg.long() - 1)
+    gt_inds = torch.where(_is_negative(assigner, best), 0, -1)
+    gt_inds = torch.where(best >= pos_iou, objects + 1, gt_inds)
     if assigner.match_low_quality:
         most = overlaps.amax(dim=1, keepdim=True)
         is_forced = (overlaps == most) & (most >= assigner.min_pos_iou)
@@ -137,7 +141,7 @@ def _assign_by_windows(
     inside: Optional[InsideCells],
 ) -> Optional[Tensor]:
     """:func:`assign_on_grid` by the pairs that matter."""
-    overlaps = GridOverlaps(assigner.iou_calculator, grid, batch_bboxes)
+    overlaps = GridOverlaps(grid, batch_bboxes)
     shape = (len(batch_bboxes), grid.num_anchors)
     if not overlaps.num_objects:
         return overlaps.images.new_zeros(shape)
@@ -208,48 +212,65 @@ def _resolve(
         pos_iou = take(best.ious.clamp(max=pos_iou), objects)
     is_pos = overlaps >= pos_iou
     keys = _iou_keys(objects, overlaps)
+    few_keys = None if best is None else take(keys, best.near)
     if assigner.match_low_quality:
         # The best anchors of an object are its own whatever others claim, and
         # of such claims the last object's counts.
-        is_forced = _is_best(assigner, grid_overlaps, pairs)
+        if best is None:
+            is_forced = _is_best(assigner, grid_overlaps, pairs)
+            keys = torch.where(is_forced, _LOW_QUALITY - objects, keys)
+        else:
+            few = best.pairs
+            is_forced = _is_best(assigner, grid_overlaps, few, best.most)
+            few_keys = torch.where(
+                is_forced, _LOW_QUALITY - few.objects, few_keys
+            )
+            keys.scatter_(0, best.near, few_keys)
+            is_forced = keys <= _LOW_QUALITY
         is_pos = is_pos | is_forced
-        keys = torch.where(is_forced, _LOW_QUALITY + objects, keys)
     winners = keys.new_zeros(grid_overlaps.num_anchors)
-    winners = winners.scatter_reduce_(0, index, keys, 'amax')
+    winners = winners.scatter_reduce_(0, index, keys, 'amin')
     if best is not None:
-        rivals = best.rivals(grid_overlaps, index, keys, winners)
+        rivals = best.rivals(grid_overlaps, few_keys, winners)
         rival_keys = _iou_keys(rivals.objects, rivals.overlaps)
-        winners.scatter_reduce_(0, rivals.index, rival_keys, 'amax')
-    wins = keys == take(winners, index)
+        winners.scatter_reduce_(0, rivals.index, rival_keys, 'amin')
+    loses = keys != take(winners, index)
     others = 0 if _negative_range(assigner)[0] <= 0 else -1
     # The last is written to in the place of none.
     gt_inds = index.new_full((grid_overlaps.num_anchors + 1,), others)
     is_neg = _is_negative(assigner, overlaps)
-    values = torch.where(is_pos, objects + 1, is_neg.long() - 1)
-    index = torch.where(wins, index, grid_overlaps.num_anchors)
+    # In place of torch.where, whose branches a CPU cannot foresee.
+    values = (objects + 2).mul_(is_pos).maximum(is_neg).sub_(1)
+    index = index.maximum(loses * grid_overlaps.num_anchors)
     return gt_inds.scatter_(0, index, values)[:-1]
 
 
 def _iou_keys(objects: Tensor, overlaps: Tensor) -> Tensor:
-    """Keys of pairs, of which an anchor's largest wins.
+    """Keys of pairs, of which an anchor's least wins.
 
     It has the highest IoU, and of equal ones the first object. The bits of
     floats >= 0 are ordered as the floats are.
     """
-    return (overlaps.view(torch.int32).long() << 31) - objects
+    bits = overlaps.view(torch.int32).long()
+    return torch.sub(objects, bits, alpha=1 << 31)
 
 
 def _is_best(
-    assigner: MaxIoUAssigner, grid_overlaps: GridOverlaps, pairs: Pairs
+    assigner: MaxIoUAssigner,
+    grid_overlaps: GridOverlaps,
+    pairs: Pairs,
+    most: Optional[Tensor] = None,
 ) -> Tensor:
     """Which pairs (P, ) have the best IoU of their object, if that is enough.
 
-    Arguments as of :func:`_resolve`.
+    Arguments as of :func:`_resolve`, and the best IoUs (G, ), if known.
     """
     objects, index, overlaps = pairs
-    best = overlaps.new_zeros(grid_overlaps.num_objects)
-    best = take(best.scatter_reduce_(0, objects, overlaps, 'amax'), objects)
-    is_best = (overlaps == best) & (best >= assigner.min_pos_iou)
+    if most is None:
+        most = overlaps.new_zeros(grid_overlaps.num_objects)
+        most = most.scatter_reduce_(0, objects, overlaps, 'amax')
+    most = most.masked_fill(most < assigner.min_pos_iou, NO_IOU)
+    is_best = overlaps == take(most, objects)
     if not assigner.gt_max_assign_all:
         # Only the first of equally good ones, in mmdet's order.
         grid, beyond = grid_overlaps.grid, grid_overlaps.num_anchors

@@ -20,6 +20,8 @@ from ..prior_generators import AnchorGrid, InsideCells
 # Anchors are rounded to float32, by up to 1e-3 pixels in an image of 10,000:
 # windows are wider by this share of the overlap and of a cell.
 _MARGIN = 0.01
+# No anchor has such an IoU.
+NO_IOU = 2.0
 
 
 class Windows(NamedTuple):
@@ -85,7 +87,8 @@ class ObjectWindows:
             Tensor: (G, K), up to rounding; 0 where the map has no such block.
         """
         side = math.ceil(math.sqrt(number))
-        first = ((self._from + self._to - (side - 1)) / 2).round()
+        first = torch.lerp(self._from, self._to, 0.5).sub_((side - 1) / 2)
+        first = first.round_()
         first = torch.min(first.clamp(min=self._first), self._end - side)
         overlap = torch.min(self._to - first - (side - 1), first - self._from)
         overlap = torch.min(overlap, self._least).clamp(min=0)
@@ -93,7 +96,9 @@ class ObjectWindows:
         overlap = overlap[0] * overlap[1]
         return (overlap / (self._areas - overlap))[0]
 
-    def reaching(self, iou: Union[float, Tensor]) -> Windows:
+    def reaching(
+        self, iou: Union[float, Tensor], units: Optional[Tensor] = None
+    ) -> Windows:
         """Cells of every pair that reaches an IoU, and some others.
 
         With areas a and b, an IoU of t takes an overlap of t / (1 + t)
@@ -102,12 +107,17 @@ class ObjectWindows:
 
         Args:
             iou (float | Tensor): One for all, or (W, G, K). There are no
-                cells for 2.
+                cells for ``NO_IOU``.
+            units (Tensor, optional): (2, W, 1, 1), how many cells lie together
+                in x and y. Windows are of whole units then, and in them.
         """
-        overlap = iou / (1 + iou) * ((1 - _MARGIN) * self._areas)
+        overlap = (1 - _MARGIN) * iou / (1 + iou) * self._areas
         extent = overlap / self._least.flip(0)
-        low = (self._from + extent - _MARGIN).ceil().clamp(min=self._first)
-        end = (self._to - extent + (1 + _MARGIN)).floor()
-        shape = (torch.min(end, self._end) - low).clamp(min=0)
-        shape = shape * (overlap <= self._most)
+        low = (self._from + extent).sub_(_MARGIN).ceil_()
+        low = low.clamp_(min=self._first)
+        end = (self._to - extent).add_(1 + _MARGIN).floor_()
+        end = torch.min(end, self._end, out=end)
+        if units is not None:
+            low, end = low.div_(units).floor_(), end.div_(units).ceil_()
+        shape = end.sub_(low).clamp_(min=0).mul_(overlap <= self._most)
         return Windows(low.long(), shape.long())

@@ -21,6 +21,9 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.structures.bbox import cat_boxes, get_box_tensor
 from torch import Tensor
 
+# Rows of cells in a strip.
+STRIP = 8
+
 
 class AnchorIndex(NamedTuple):
     """Anchors by base anchor and cell.
@@ -38,6 +41,32 @@ class AnchorIndex(NamedTuple):
     def select(self, index: Union[slice, Tensor]) -> 'AnchorIndex':
         """Select some of (n, ) anchors, by a slice or positions."""
         return AnchorIndex(*(take(part, index) for part in self))
+
+
+class Orders(NamedTuple):
+    """Map order and strip order.
+
+    Strip order goes base anchor by base anchor, eight rows of cells at a time,
+    and through these column by column. A window of cells is in fewer pieces
+    there. The last strip of a map counts rows that the map does not have.
+
+    Attributes:
+        starts (Tensor): (2, 1, K), where a base anchor starts in either order.
+        sizes (Tensor): (2, 1, 1), positions of an image: R, and 8 * R, which
+            is enough for maps of a single row.
+        units (Tensor): (2, 2, 1, 1), by axis, x and y, and order: cells, 1 or
+            8, that lie together.
+        strides (Tensor): (2, 2, 1, K), by the same: positions from a unit to
+            the next.
+        shifts (Tensor): (R, ), in map order, what to add to 8 times an
+            anchor's position in map order, for that in strip order.
+    """
+
+    starts: Tensor
+    sizes: Tensor
+    units: Tensor
+    strides: Tensor
+    shifts: Tensor
 
 
 def take(values: Tensor, index: Union[slice, Tensor]) -> Tensor:
@@ -171,6 +200,47 @@ class AnchorGrid:
         """x1, y1, x2, y2 of all anchors in map order, (4, R), cached."""
         return self.all_boxes().T.contiguous()
 
+    @cached_property
+    def corners(self) -> Tensor:
+        """(x1, y1) and (x2, y2) of every anchor in map order, as x + iy.
+
+        Of shape (2, R), kept. To take x and y at once is several times as fast
+        as to take one after the other.
+        """
+        return corners(self.columns.T.contiguous()).contiguous()
+
+    @cached_property
+    def areas(self) -> Tensor:
+        """Areas of every anchor in map order, (R, ), kept."""
+        return areas(self.columns.T)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """See :class:`Orders`."""
+        starts, strips, total = [], [], 0
+        for (height, width), count in zip(self.featmap_sizes, self.num_bases):
+            y = torch.arange(height)[:, None]
+            cells = (y // STRIP * width + torch.arange(width)) * STRIP
+            cells = (cells + y % STRIP).flatten()
+            for _ in range(count):
+                starts.append(total)
+                strips.append(total + cells)
+                total += -(-height // STRIP) * STRIP * width
+        starts = torch.tensor(starts, device=self.device)
+        order = torch.arange(self.num_anchors)
+        sizes = torch.tensor([1, STRIP], device=self.device) * self.num_anchors
+        units = torch.tensor([[1, 1], [1, STRIP]], device=self.device)
+        units = units[..., None, None]
+        strides = [units[1].expand(-1, -1, len(self.widths))]
+        strides.append(units[1] * self.widths)
+        return Orders(
+            torch.stack([self.starts, starts])[:, None],
+            sizes[:, None, None],
+            units.float(),
+            torch.stack(strides),
+            (torch.cat(strips) - STRIP * order).to(self.device),
+        )
+
     def gather(
         self, images: Tensor, anchors: AnchorIndex, *maps: List[Tensor]
     ) -> Tuple[Tensor, ...]:
@@ -222,6 +292,17 @@ class AnchorGrid:
                 start += count * num_images * self.num_anchors
             self._tables[key] = torch.cat(tables, dim=-1).flatten(0, 1)
         return self._tables[key]
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """(x1, y1) and (x2, y2), (2, n), as complex x + iy, of boxes (n, 4)."""
+    return torch.view_as_complex(boxes.view(-1, 2, 2)).T
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """Areas (n, ) of boxes (n, 4)."""
+    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)
+    return width * height
 
 
 @lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ def test_training_validates_on_images_to_choose_on(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
-def test_plan_compares_rpn_heads_alone(path, tmp_path):
+def test_plan_compares_what_its_names_say(path, tmp_path):
     plan = load_plan(path)._replace(work_dir=tmp_path)
     configs = check_configs(plan)
     for name, config in configs.items():

@@ -283,25 +283,43 @@ def test_the_layer_can_be_trained_alone():
     assert changed == {f'{layer}.weight', f'{layer}.bias'}
 
 
-def test_cascade_and_masks():
-    """In the last stage, where a mask head rescales the boxes."""
+def tiny_cascade(kind, head):
+    """A cascade of two classes with stds in its last stage, or in all."""
     model = Config.fromfile(
-        mmdet_configs() / '_base_/models/cascade-mask-rcnn_r50_fpn.py'
+        mmdet_configs() / f'_base_/models/{kind}_r50_fpn.py'
     ).model
     model.backbone.update(depth=18, base_channels=8, init_cfg=None)
     model.neck.update(in_channels=[8, 16, 32, 64], out_channels=32)
     model.rpn_head.update(type='KLRPNHead', in_channels=32, feat_channels=8)
-    for part in ('bbox_roi_extractor', 'mask_roi_extractor'):
-        model.roi_head[part].out_channels = 32
-    for head in model.roi_head.bbox_head:
-        head.update(in_channels=32, fc_out_channels=16, num_classes=2)
-    model.roi_head.bbox_head[-1].type = 'KLBBoxHead'
-    model.roi_head.mask_head.update(
-        num_convs=1, in_channels=32, conv_out_channels=8, num_classes=2
-    )
+    for name, part in model.roi_head.items():
+        if name.endswith('extractor'):
+            part.out_channels = 32
+    for stage in model.roi_head.bbox_head:
+        stage.update(in_channels=32, fc_out_channels=16, num_classes=2)
+    for stage in model.roi_head.bbox_head[head]:
+        stage.type = 'KLBBoxHead'
+    if 'mask_head' in model.roi_head:
+        model.roi_head.mask_head.update(
+            num_convs=1, in_channels=32, conv_out_channels=8, num_classes=2
+        )
     model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
     torch.manual_seed(0)
-    model = MODELS.build(dict(model, _scope_='mmdet')).eval()
+    return MODELS.build(dict(model, _scope_='mmdet'))
+
+
+def test_every_stage_of_a_cascade():
+    model = tiny_cascade('cascade-rcnn', slice(None))
+    losses = train(model, batch())
+    for stage in range(3):
+        assert losses[f's{stage}.loss_kl'].isfinite()
+    _, found = predict(model, batch())
+    assert all((detections.bbox_stds > 0).all() for detections in found)
+    assert len(found[0]) == 5
+
+
+def test_cascade_and_masks():
+    """In the last stage, where a mask head rescales the boxes."""
+    model = tiny_cascade('cascade-mask-rcnn', slice(-1, None)).eval()
     data = batch(images=1)
     found = []
     for shape, scale in (((48, 32), (4.0, 2.0)), ((96, 128), (1.0, 1.0))):

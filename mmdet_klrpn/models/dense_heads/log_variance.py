@@ -50,10 +50,11 @@ def objectness(log_var: Tensor, neg_std: float) -> Tensor:
     What it estimates follows from the variance that minimises the expected
     loss of an anchor that is positive with probability P and then has the
     squared error e^2. Let v be that variance and k be e^2 + pos_std^2, both in
-    units of neg_std^2. Under the forward divergence of negatives, v = P k + 1 - P, and
-    the score is P (1 - k): the probability of an object times how well it is
-    localised. Under the reverse one, (1 - P) v^2 + (2 P - 1) v = P k; for a
-    small k, the score is the odds P / (1 - P), up to 1 at P = 1/2.
+    units of neg_std^2. Under the forward divergence of negatives,
+    v = P k + 1 - P, and the score is P (1 - k): the probability of an object
+    times how well it is localised. Under the reverse one,
+    (1 - P) v^2 + (2 P - 1) v = P k; for a small k, the score is the odds
+    P / (1 - P), up to 1 at P = 1/2.
 
     Args:
         log_var (Tensor): Log-variances, any shape.

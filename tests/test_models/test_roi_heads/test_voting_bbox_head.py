@@ -99,6 +99,16 @@ def test_votes_are_those_of_a_loop(cls, agnostic, sigma):
     assert (kept.bboxes != voted.bboxes).any()
 
 
+def test_an_empty_dict_votes_with_the_papers_sigma():
+    head = VotingBBoxHead(in_channels=4, num_classes=2)
+    given, empty = (
+        predict(head, *crowd(head), box_voting=box_voting)
+        for box_voting in (dict(sigma=0.02), {})
+    )
+    assert torch.equal(given.bboxes, empty.bboxes)
+    assert not torch.equal(given.bboxes, predict(head, *crowd(head)).bboxes)
+
+
 @pytest.mark.parametrize('cls', [RFCNBBoxHead, VGGBBoxHead, VotingBBoxHead])
 def test_a_lone_box_stays(cls):
     head = cls(in_channels=4, num_classes=2)

@@ -42,7 +42,7 @@ def suppress_detections(
     if stds is not None:
         stds = _per_class(stds, num_classes)
         results.bbox_stds = stds[kept]
-    if cfg.get('box_voting') and len(dets):
+    if cfg.get('box_voting') is not None and len(dets):
         (voters,) = (scores[:, :-1].flatten() > cfg.score_thr).nonzero().T
         results.bboxes = vote(
             results.bboxes,

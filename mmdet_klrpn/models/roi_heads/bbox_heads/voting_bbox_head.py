@@ -51,40 +51,41 @@ class VotingBBoxMixin:
             InstanceData: ``bboxes`` (m, 4), ``scores`` and ``labels``, or if
             nothing is suppressed (n, k * 4) and (n, num_classes + 1).
         """
-        args = dict(roi=roi, img_meta=img_meta, rescale=rescale)
-        if bbox_pred is None:
-            return super()._predict_by_feat_single(
-                **args,
-                cls_score=cls_score,
-                bbox_pred=None,
-                rcnn_test_cfg=rcnn_test_cfg,
-            )
-        # 0, or NaN where an offset is NaN or infinite.
-        doubt = (bbox_pred - bbox_pred).sum(dim=1, keepdim=True)
-        offsets, logits = self._split(bbox_pred)
-        args.update(cls_score=cls_score + doubt, bbox_pred=offsets)
-        cfg = rcnn_test_cfg or {}
-        if logits is None and not cfg.get('box_voting'):
-            return super()._predict_by_feat_single(
-                **args, rcnn_test_cfg=rcnn_test_cfg
-            )
-        results = super()._predict_by_feat_single(**args, rcnn_test_cfg=None)
-        stds = None
-        if logits is not None:
+        offsets, stds, voting = bbox_pred, None, None
+        if bbox_pred is not None:
+            # 0, or NaN where an offset is NaN or infinite.
+            doubt = (bbox_pred - bbox_pred).sum(dim=1, keepdim=True)
+            cls_score = cls_score + doubt
+            offsets, logits = self._split(bbox_pred)
             stds = self._pixel_stds(roi[:, 1:], offsets, logits, img_meta)
+            voting = (rcnn_test_cfg or {}).get('box_voting')
+        is_parents = stds is None and voting is None
+        results = super()._predict_by_feat_single(
+            roi=roi,
+            cls_score=cls_score,
+            bbox_pred=offsets,
+            img_meta=img_meta,
+            rescale=rescale,
+            rcnn_test_cfg=rcnn_test_cfg if is_parents else None,
+        )
+        if is_parents:
+            return results
         if rcnn_test_cfg is not None:
             return suppress_detections(
                 results.bboxes, results.scores, stds, rcnn_test_cfg
             )
-        if stds is not None:
-            results.bbox_stds = stds
+        results.bbox_stds = stds
         return results
 
     def _pixel_stds(
-        self, roi: Tensor, offsets: Tensor, logits: Tensor, img_meta: dict
-    ) -> Tensor:
-        """Stds (n, k * 4) of edges, of what :meth:`_split` gives."""
-        raise NotImplementedError
+        self,
+        roi: Tensor,
+        offsets: Tensor,
+        logits: Optional[Tensor],
+        img_meta: dict,
+    ) -> Optional[Tensor]:
+        """Stds (n, k * 4) of edges, of what :meth:`_split` gives, if any."""
+        return None
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ factor, fitted on the images of val_dataloader, and is measured on those of
 test_dataloader.
 """
 
-from typing import Dict, Tuple
+from typing import Dict
 
 import numpy as np
 import pandas as pd
@@ -115,6 +115,11 @@ def spread(seen: np.ndarray) -> np.ndarray:
     return np.hypot(stds, 0.01 * extents)
 
 
+KINDS = dict(
+    predicted=SecondStageErrors, proposals=ProposalStds, spread=SpreadStds
+)
+
+
 def measure(
     kind: type, config: object, checkpoint: str, images: int
 ) -> Dict[str, float]:
@@ -129,7 +134,7 @@ def measure(
 
 
 def table(rows: Dict[str, Dict[str, float]]) -> str:
-    """The figures in Markdown, with the best constant beside the NLLs."""
+    """The figures in Markdown."""
     frame = pd.DataFrame.from_dict(rows, orient='index')
     return (
         frame[list(FIGURES)]
@@ -147,7 +152,6 @@ def main() -> None:
         '--images', type=int, default=2000, help='max images per split'
     )
     args = parser.parse_args()
-    kinds: Tuple = (SecondStageErrors, ProposalStds, SpreadStds)
     rows = {
         name: measure(
             kind,
@@ -155,7 +159,7 @@ def main() -> None:
             args.checkpoint,
             args.images,
         )
-        for name, kind in zip(('predicted', 'proposals', 'spread'), kinds)
+        for name, kind in KINDS.items()
     }
     print(f'\n{table(rows)}')
 

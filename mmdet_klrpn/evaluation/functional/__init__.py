@@ -10,7 +10,7 @@ from .calibration import (
     reliability_diagram,
     std_calibration,
 )
-from .coco_matching import match_coco_proposals
+from .coco_matching import annotated_boxes, match_coco_proposals
 from .matching import (
     ProposalErrors,
     concatenate,
@@ -23,6 +23,7 @@ __all__ = [
     'COVERAGES',
     'LEVELS',
     'ProposalErrors',
+    'annotated_boxes',
     'box_ious',
     'concatenate',
     'coverage',

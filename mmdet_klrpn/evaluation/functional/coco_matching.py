@@ -1,6 +1,6 @@
 """Match with pycocotools, for any ids and optional fields."""
 
-from typing import Dict, Iterable, List, Optional, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -126,3 +126,22 @@ def pack(
             )
         ]
     return results
+
+
+def annotated_boxes(
+    annotations: Sequence[dict],
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Boxes of COCO annotations as corners.
+
+    Args:
+        annotations (Sequence[dict]): k annotations of an image.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (k, 4) x1, y1, x2, y2 in pixels, and
+        (k, ), bool, whether each is a crowd.
+    """
+    boxes = np.array([ann['bbox'] for ann in annotations], dtype=float)
+    boxes = boxes.reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    crowds = [bool(ann.get('iscrowd')) for ann in annotations]
+    return boxes, np.array(crowds, dtype=bool)

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from mmdet_klrpn.datasets.class_names import class_names, quote_names
 
 from ..functional import (
+    annotated_boxes,
     concatenate,
     match_coco_proposals,
     objectness_calibration,
@@ -105,11 +106,7 @@ class ProposalMetric(CocoMetric):
             for annotation in self._coco_api.imgToAnns.get(img_id, [])
             if annotation['category_id'] in known
         ]
-        boxes = np.array([ann['bbox'] for ann in annotations], dtype=float)
-        boxes = boxes.reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        ignored = [bool(ann.get('iscrowd')) for ann in annotations]
-        return boxes, np.array(ignored, dtype=bool)
+        return annotated_boxes(annotations)
 
     def _categories(self) -> List[dict]:
         """Categories of the data set's classes, or all if they are unknown."""

@@ -7,7 +7,13 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
 
-from ..functional import concatenate, proposal_errors, std_calibration
+from ..functional import (
+    ProposalErrors,
+    annotated_boxes,
+    concatenate,
+    proposal_errors,
+    std_calibration,
+)
 
 
 @METRICS.register_module()
@@ -42,31 +48,30 @@ class StdCocoMetric(CocoMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect predictions, and the errors of those on an object."""
         super().process(data_batch, data_samples)
+        # As CocoMetric's labels: positions in this list.
+        ids = self._coco_api.get_cat_ids(
+            cat_names=self.dataset_meta['classes']
+        )
         own = self.results[len(self.results) - len(data_samples) :]
         for data_sample, (_, prediction) in zip(data_samples, own):
             stds = data_sample['pred_instances'].get('bbox_stds')
             if stds is not None:
                 prediction['errors'] = self._errors(
-                    prediction, stds.cpu().numpy()
+                    prediction, stds.cpu().numpy(), ids
                 )
 
-    def _errors(self, prediction: dict, stds: np.ndarray) -> tuple:
-        """Compare an image's detections with its objects."""
-        ids = self._coco_api.get_cat_ids(
-            cat_names=self.dataset_meta['classes']
-        )
+    def _errors(
+        self, prediction: dict, stds: np.ndarray, ids: List[int]
+    ) -> ProposalErrors:
+        """Compare an image's detections with objects of categories ``ids``."""
         objects = [
-            (annotation, ids.index(annotation['category_id']))
+            annotation
             for annotation in self._coco_api.imgToAnns[prediction['img_id']]
             if annotation['category_id'] in ids
         ]
-        boxes = np.array([a['bbox'] for a, _ in objects], dtype=float)
-        boxes = boxes.reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        ignored = np.array(
-            [a.get('iscrowd', 0) for a, _ in objects], dtype=bool
-        )
-        labels = np.array([label for _, label in objects], dtype=int)
+        boxes, ignored = annotated_boxes(objects)
+        own = [ids.index(annotation['category_id']) for annotation in objects]
+        labels = np.array(own, dtype=int)
         sure = prediction['scores'] >= self.score_thr
         return proposal_errors(
             prediction['bboxes'][sure],

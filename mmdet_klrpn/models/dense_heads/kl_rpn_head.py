@@ -26,6 +26,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn.functional import relu
 
+from mmdet_klrpn.models.checks import check
 from mmdet_klrpn.models.task_modules import (
     AnchorGrid,
     decode_delta_xywh_stds,
@@ -129,31 +130,31 @@ class KLRPNHead(
         std_scale: float = 0.35,
         **kwargs,
     ) -> None:
-        _check('num_classes', num_classes, num_classes == 1, '1')
-        _check('num_stds', num_stds, num_stds in (1, 4), '1 or 4')
+        check('num_classes', num_classes, num_classes == 1, '1')
+        check('num_stds', num_stds, num_stds in (1, 4), '1 or 4')
         in_range = 0 < neg_std < math.inf
-        _check('neg_std', neg_std, in_range, 'finite and > 0')
+        check('neg_std', neg_std, in_range, 'finite and > 0')
         in_range = 0 <= pos_std < neg_std
-        _check('pos_std', pos_std, in_range, f'in [0, neg_std={neg_std})')
+        check('pos_std', pos_std, in_range, f'in [0, neg_std={neg_std})')
         in_range = 0 < min_std < neg_std
-        _check('min_std', min_std, in_range, f'in (0, neg_std={neg_std})')
+        check('min_std', min_std, in_range, f'in (0, neg_std={neg_std})')
         names = ('forward', 'reverse')
         known = neg_divergence in names
-        _check('neg_divergence', neg_divergence, known, f'one of {names}')
+        check('neg_divergence', neg_divergence, known, f'one of {names}')
         in_range = isinstance(pos_topk, int) and pos_topk >= 0
-        _check('pos_topk', pos_topk, in_range, 'an integer >= 0')
+        check('pos_topk', pos_topk, in_range, 'an integer >= 0')
         in_range = 0 < std_scale < math.inf
-        _check('std_scale', std_scale, in_range, '> 0 and finite')
+        check('std_scale', std_scale, in_range, '> 0 and finite')
 
         # AnchorHead.__init__ calls _init_layers, which reads this.
         self.num_stds = num_stds
         super().__init__(in_channels, num_classes, **kwargs)
         decoded = self.reg_decoded_bbox
         remedy = 'False: the divergence is one of encoded offsets'
-        _check('reg_decoded_bbox', decoded, not decoded, remedy)
+        check('reg_decoded_bbox', decoded, not decoded, remedy)
         known = isinstance(self.bbox_coder, DeltaXYWHBBoxCoder)
         remedy = 'a DeltaXYWHBBoxCoder: stds go through its decoder'
-        _check('bbox_coder', type(self.bbox_coder).__name__, known, remedy)
+        check('bbox_coder', type(self.bbox_coder).__name__, known, remedy)
         self.pos_std = pos_std
         self.neg_std = neg_std
         self.neg_divergence = neg_divergence
@@ -330,12 +331,6 @@ class KLRPNHead(
             scores=objectness(log_var, self.neg_std).mean(dim=1),
             bbox_stds=stds * self.std_scale,
         )
-
-
-def _check(name: str, value: object, valid: bool, allowed: str) -> None:
-    """Raise a ValueError that names the option, its value and the remedy."""
-    if not valid:
-        raise ValueError(f'{name} must be {allowed}, but got {value!r}')
 
 
 def _mean(values: Tensor) -> Tensor:

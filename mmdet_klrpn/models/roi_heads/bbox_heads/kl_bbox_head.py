@@ -11,6 +11,7 @@ from mmdet.structures.bbox import scale_boxes
 from mmdet.utils import ConfigType
 from torch import Tensor, nn
 
+from mmdet_klrpn.models.checks import check
 from mmdet_klrpn.models.dense_heads.log_variance import log_variance
 from mmdet_klrpn.models.task_modules import decode_delta_xywh_stds
 
@@ -62,26 +63,13 @@ class KLBBoxMixin(VotingBBoxMixin):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        for name, value, valid, allowed in (
-            ('num_stds', num_stds, num_stds in (1, 4), '1 or 4'),
-            ('min_std', min_std, 0 < min_std < 1, 'in (0, 1)'),
-            (
-                'std_scale',
-                std_scale,
-                0 < std_scale < math.inf,
-                '> 0 and finite',
-            ),
-            (
-                'bbox_coder',
-                type(self.bbox_coder).__name__,
-                isinstance(self.bbox_coder, DeltaXYWHBBoxCoder),
-                'a DeltaXYWHBBoxCoder: stds go through its decoder',
-            ),
-        ):
-            if not valid:
-                raise ValueError(
-                    f'{name} must be {allowed}, but got {value!r}'
-                )
+        check('num_stds', num_stds, num_stds in (1, 4), '1 or 4')
+        check('min_std', min_std, 0 < min_std < 1, 'in (0, 1)')
+        in_range = 0 < std_scale < math.inf
+        check('std_scale', std_scale, in_range, '> 0 and finite')
+        known = isinstance(self.bbox_coder, DeltaXYWHBBoxCoder)
+        remedy = 'a DeltaXYWHBBoxCoder: stds go through its decoder'
+        check('bbox_coder', type(self.bbox_coder).__name__, known, remedy)
         self.num_stds = num_stds
         self.min_std = min_std
         self.std_scale = std_scale
